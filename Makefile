@@ -1,0 +1,62 @@
+# `make run`: environment, then the sample dataset end to end.
+# `make test`: environment, then lint, types, import contracts, tests.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+SPEC ?= data/dataset.yaml
+
+.PHONY: help env run test lint types contracts tests test-faults test-real-data ui benchmark lock format clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+env: $(VENV)/.ready ## make the environment
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: name yours with make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: env ## build the sample dataset (or SPEC=path)
+	$(BIN)/dataset-pipeline run --spec $(SPEC)
+
+ui: env ## open Dagster on 127.0.0.1
+	$(BIN)/dataset-pipeline ui --spec $(SPEC)
+
+test: env lint types contracts tests ## lint, types, import contracts, tests
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/typos
+
+types: env
+	$(BIN)/mypy
+
+contracts: env
+	$(BIN)/lint-imports
+
+tests: env
+	$(BIN)/pytest -m "not real_data and not faults" -n 2
+
+test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
+	$(BIN)/pytest -m real_data
+
+test-faults: env ## long fault injection
+	$(BIN)/pytest -m faults
+
+benchmark: env ## measure on the folder DATASET_PIPELINE_REAL_DATA names
+	$(BIN)/python -m benchmarks
+
+format: env ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: env ## renew requirements.txt: hashes, no addresses
+	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.txt
+
+clean: ## remove the environment and the sample's state
+	rm -rf $(VENV) build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb*

@@ -1,0 +1,296 @@
+"""Running a step: plan, claim, compute, stage, judge, publish. What Dagster's assets call.
+
+Lives here: the order of these six and what a step's outcome is. Keep out: Dagster itself
+(`daily`, `undated`), so that a step runs and is tested without it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.recipes import Recipe
+from dataset_pipeline.assets.steps import Context, Work, work
+from dataset_pipeline.errors import BadDay, SpecError
+from dataset_pipeline.expectations.gate import Judgement, adjusted, judge, observed_json
+from dataset_pipeline.expectations.suites import SUITES
+from dataset_pipeline.progress import REPORTER
+from dataset_pipeline.records import EXTRA_TABLES, LOOK_BACK_STEPS, Step, content_hash, sha256_text
+from dataset_pipeline.spec.load import Project
+from dataset_pipeline.storage import readers
+from dataset_pipeline.storage.locks import hold_run_lock
+from dataset_pipeline.storage.sources import discover
+from dataset_pipeline.storage.warehouse import CheckRow, Claim, Day, NewPublication, Publication, Warehouse
+
+
+@dataclass(frozen=True)
+class DayCounts:
+    """What a step did with one day."""
+
+    rows: int
+    kept: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of one step did: days published, days that were up to date, judgements."""
+
+    step: str
+    days: tuple[Day, ...]
+    published: tuple[Day, ...]
+    counts: Mapping[Day, DayCounts]
+    judgements: tuple[Judgement, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+    recipes: Mapping[Day, str] = field(default_factory=dict)
+
+    @property
+    def is_noop(self) -> bool:
+        return not self.published
+
+
+class GateClosed(BadDay):
+    """A critical expectation failed: nothing of the step was published."""
+
+    def __init__(self, step: str, days: Sequence[Day], judgements: Sequence[Judgement]):
+        self.judgements = tuple(judgements)
+        blocking = [j for j in judgements if j.blocks]
+        wanted = [str(day) for day in days]
+        blamed: dict[str, list[str]] = {}
+        for judgement in blocking:
+            named = [day for day in judgement.days if day in wanted] or wanted
+            for day in named:
+                blamed.setdefault(day, []).append(judgement.message(step))
+        super().__init__(step, blamed)
+
+    def __str__(self) -> str:
+        messages = dict.fromkeys(m for texts in self.days.values() for m in texts)
+        return "\n".join(messages)
+
+
+def context_of(project: Project) -> Context:
+    """What steps work with: discovered files with their hashes, and an initialized warehouse.
+
+    Raises SpecError with every problem of the files at once.
+    """
+    found = discover(project)
+    if found.problems:
+        raise SpecError(list(found.problems))
+    hashes = {file.uri: _sha256(file.path) for file in found.files}
+    warehouse = Warehouse(project.warehouse_path)
+    warehouse.initialize()
+    return Context(project, project.params, warehouse, found, hashes)
+
+
+_HASHES: dict[tuple[str, int, int], str] = {}
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file, taken once per process while its size and modification time stay.
+
+    ingest hashes what it reads again, so a file that changes behind an equal time stamp is refused there.
+    """
+    facts = path.stat()
+    key = (str(path), facts.st_size, facts.st_mtime_ns)
+    if key not in _HASHES:
+        _HASHES[key] = readers.file_sha256(path)[0]
+    return _HASHES[key]
+
+
+def file_map(context: Context) -> dict[dt.date, dict[str, tuple[str, str]]]:
+    """day to uri to (source, sha256)."""
+    files: dict[dt.date, dict[str, tuple[str, str]]] = {}
+    for file in context.found.files:
+        files.setdefault(file.day, {})[file.uri] = (file.source, context.hashes[file.uri])
+    return files
+
+
+def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str) -> Outcome:
+    """Make `days` of `step`: all of them or none.
+
+    Days whose recipe is the published one are left alone. Raises BadDay (a file is no batch),
+    GateClosed (a critical expectation failed; the staged rows stay for inspection), StalePublish.
+    """
+    started = time.monotonic()
+    hold_run_lock(context.warehouse.path)
+    warehouse, days = context.warehouse, tuple(sorted(days))
+    latest = warehouse.latest()
+    todo = _todo(context, step, days, latest)
+    if not todo:
+        REPORTER.get().step_finished(step, time.monotonic() - started, 0, 0, "up to date")
+        return Outcome(step, days, (), {}, (), time.monotonic() - started, ("up to date: the same recipe is published",))
+    REPORTER.get().step_started(step, len(todo))
+    claim = warehouse.claim(step, todo, run_id)
+    done = work(context, step, todo)
+    REPORTER.get().phase(step, "staging")
+    warehouse.stage(claim, done.tables)
+    staged, extras = _staged(warehouse, claim)
+    REPORTER.get().phase(step, "gate")
+    judgements = _judge(context, step, done, staged, extras)
+    checks = check_rows(step, judgements)
+    if any(j.blocks for j in judgements):
+        warehouse.record_checks(checks, run_id)
+        raise GateClosed(step, todo, judgements)
+    REPORTER.get().phase(step, "publishing")
+    publications, unchanged = _publications(context, step, todo, done, staged, extras, latest)
+    if publications:
+        warehouse.publish(claim, publications, _reads(step, todo, latest), checks, unchanged)
+    counts = {day: _counts(staged, day) for day in todo}
+    seconds = time.monotonic() - started
+    rows, kept = sum(c.rows for c in counts.values()), sum(c.kept for c in counts.values())
+    REPORTER.get().step_finished(step, seconds, rows, kept, "; ".join(done.notes))
+    return Outcome(
+        step, days, tuple(p.day for p in publications), counts, tuple(judgements), seconds, done.notes,
+        {p.day: p.recipe for p in publications},
+    )  # fmt: skip
+
+
+def _todo(
+    context: Context, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
+) -> tuple[dt.date, ...]:
+    """The days to compute: those whose recipe differs; for look-back steps all from the first such on."""
+    files = file_map(context)
+    stale: list[dt.date] = []
+    missing: dict[str, list[str]] = {}
+    for day in days:
+        now = recipes.day_recipe(context.params, step, day, latest, files)
+        published = latest.get((step, day))
+        if now is None:
+            missing[day.isoformat()] = ["the step before has not published this day yet; run the whole graph for it"]
+        elif published is None or published.recipe != now.hash:
+            stale.append(day)
+    if missing:
+        raise BadDay(step, missing)
+    if stale and step in LOOK_BACK_STEPS:
+        return tuple(day for day in days if day >= stale[0])
+    return tuple(stale)
+
+
+def _staged(warehouse: Warehouse, claim: Claim) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """The staged rows as they would become visible: read back, not taken from memory."""
+    tables = {name: warehouse.staged(name, claim.token) for name in (claim.step, *EXTRA_TABLES.get(claim.step, ()))}
+    return tables.pop(claim.step), tables
+
+
+def _judge(
+    context: Context, step: Step, done: Work, staged: pl.DataFrame, extras: dict[str, pl.DataFrame]
+) -> list[Judgement]:
+    suite = SUITES[step]
+    audit = done.audit(staged, extras)
+    expectations = adjusted(suite.expectations, context.params[step].gates)
+    return judge(expectations, suite.rows(audit), suite.gauges(audit))
+
+
+def check_rows(step: str, judgements: Sequence[Judgement]) -> list[CheckRow]:
+    """Judgements as rows of the `checks` table."""
+    return [
+        CheckRow(
+            step=step,
+            name=j.expectation.name,
+            severity=j.expectation.severity,
+            frame=j.expectation.frame,
+            passed=j.passed,
+            is_warning=not j.passed and not j.blocks,
+            observed=observed_json(j),
+            days=j.days,
+        )
+        for j in judgements
+    ]
+
+
+def _publications(
+    context: Context,
+    step: Step,
+    todo: tuple[dt.date, ...],
+    done: Work,
+    staged: pl.DataFrame,
+    extras: dict[str, pl.DataFrame],
+    latest: recipes.Latest,
+) -> tuple[list[NewPublication], list[Day]]:
+    """What is appended per day, and the days whose rows stay (same content under a new recipe).
+
+    Look-back recipes need what this run hands over on its own earlier days, so they are made in order.
+    """
+    seen: dict[tuple[str, Day], Publication] = dict(latest)
+    files = file_map(context)
+    result: list[NewPublication] = []
+    unchanged: list[Day] = []
+    parts = {name: _by_day(frame) for name, frame in {step: staged, **extras}.items()}
+    carried = _by_day(done.carried)
+    for day in todo:
+        now = recipes.day_recipe(context.params, step, day, seen, files)
+        assert now is not None  # `_todo` has seen every input published
+        content = sha256_text(*(content_hash(frames.get(day, _none(name, staged, extras))) for name, frames in sorted(parts.items())))
+        handover = content_hash(carried.get(day, done.carried.clear()))
+        rows = parts[step].get(day, staged.clear())
+        new = _publication(day, now, content, handover, rows)
+        before = latest.get((step, day))
+        seen[(step, day)] = _as_published(step, new)
+        if before is not None and before.recipe == now.hash and before.content == content:
+            continue
+        result.append(new)
+        if before is not None and before.content == content:
+            unchanged.append(day)
+    return result, unchanged
+
+
+def _none(name: str, staged: pl.DataFrame, extras: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    return extras.get(name, staged).clear()
+
+
+def _by_day(frame: pl.DataFrame) -> dict[dt.date, pl.DataFrame]:
+    return {key[0]: part for key, part in frame.partition_by("day", as_dict=True, maintain_order=True).items()}
+
+
+def _publication(day: dt.date, now: Recipe, content: str, handover: str, rows: pl.DataFrame) -> NewPublication:
+    return NewPublication(
+        day=day,
+        recipe=now.hash,
+        content=content,
+        handover=handover,
+        params_hash=now.params_hash,
+        inputs=now.inputs,
+        row_count=rows.height,
+        kept_count=rows.filter("kept").height,
+    )
+
+
+def _as_published(step: str, new: NewPublication) -> Publication:
+    return Publication(
+        -1, step, new.day, new.recipe, new.content, new.handover, new.params_hash, new.inputs, new.row_count,
+        new.kept_count, "",
+    )  # fmt: skip
+
+
+def _reads(step: Step, todo: tuple[dt.date, ...], latest: recipes.Latest) -> dict[tuple[str, Day], int | None]:
+    """Everything this run has read and must still be the newest when it publishes."""
+    steps = list(Step)
+    before = steps[: steps.index(step)]
+    reads: dict[tuple[str, Day], int | None] = {}
+    for name in before:
+        for day in todo:
+            published = latest.get((name, day))
+            reads[(name, day)] = published.seq if published else None
+    for (name, day), published in latest.items():
+        is_own_past = name == step and step in LOOK_BACK_STEPS and day is not None and day < todo[0]
+        is_protected = name == "protected" and step == Step.DECONTAMINATE
+        if is_own_past or is_protected:
+            reads[(name, day)] = published.seq
+    for day in todo:
+        own = latest.get((step, day))
+        reads[(step, day)] = own.seq if own else None
+    return reads
+
+
+def _counts(staged: pl.DataFrame, day: dt.date) -> DayCounts:
+    rows = staged.filter(pl.col("day") == day)
+    dropped = rows.filter(~pl.col("kept"))["reason"].value_counts(sort=False)
+    reasons = {str(reason): int(count) for reason, count in sorted(dropped.iter_rows(), key=str)}
+    return DayCounts(rows.height, rows.filter("kept").height, reasons)

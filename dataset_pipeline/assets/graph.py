@@ -1,0 +1,301 @@
+"""The Dagster assets: sources, daily steps, protected items and the release, made from a spec.
+
+Lives here: everything that knows Dagster's types. An asset claims nothing and computes nothing: it
+calls the engine and tells Dagster what came of it. Keep out: the order of stage, judge and publish
+(`engine`), assembling definitions (`dataset_pipeline.definitions`).
+"""
+
+# No `from __future__ import annotations` here: Dagster reads the annotation of `context` as a type.
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from dataset_pipeline.assets import words
+from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
+from dataset_pipeline.assets.plan import status_of
+from dataset_pipeline.assets.protecting import protected_recipe, run_protected
+from dataset_pipeline.assets.releasing import run_release
+from dataset_pipeline.assets.steps import Context
+from dataset_pipeline.errors import PipelineError
+from dataset_pipeline.expectations.suites import EXPECTATIONS
+from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES, Step
+from dataset_pipeline.spec.load import Project
+from dataset_pipeline.spec.models import Source
+from dataset_pipeline.storage.warehouse import CheckRow, Warehouse
+
+RESULTS: dict[str, list[Outcome | PipelineError]] = {}
+"""What the steps of a run in this process did, by run id: the command line's funnel reads it."""
+
+
+def build_assets(project: Project, days: Sequence[dt.date]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """All assets of a project whose calendar is `days` (at least one)."""
+    calendar = dg.DailyPartitionsDefinition(
+        start_date=days[0].isoformat(), end_date=(days[-1] + dt.timedelta(days=1)).isoformat(), timezone="UTC"
+    )
+    return [
+        *(_source_spec(source) for source in project.spec.sources),
+        _protected_asset(project),
+        *(_daily_asset(project, step, calendar) for step in DAILY_STEPS),
+        _release_asset(project),
+    ]
+
+
+def _source_spec(source: Source) -> dg.AssetSpec:
+    rights = source.rights
+    metadata: dict[str, Any] = {
+        "path": source.path,
+        "rank": source.effective_rank,
+        "licence": rights.license,
+        "holder": rights.holder,
+        "basis": rights.basis,
+        "uses": ", ".join(rights.uses),
+    }
+    if source.access:
+        metadata["access"] = source.access
+    if source.generator:
+        metadata["generator"] = f"{source.generator.model} ({source.generator.provider})"
+    suffix = source.path.removesuffix(".gz").rsplit(".", 1)[-1]
+    return dg.AssetSpec(
+        ["source", source.name],
+        description=f"{source.kind.replace('_', ' ').capitalize()} source. {source.access or ''}".strip(),
+        group_name="sources",
+        kinds={suffix},
+        tags={"kind": source.kind, "rank": str(source.effective_rank)},
+        metadata=metadata,
+    )
+
+
+def _check_specs(step: str) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(e.name, asset=step, description=f"{e.fault} ({e.severity})") for e in EXPECTATIONS[step]
+    ]
+
+
+def _common(project: Project, step: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    if step in TABLES:
+        columns = [
+            dg.TableColumn(name, str(dtype), description=words.COLUMNS.get(name, "")) for name, dtype in TABLES[step].items()
+        ]
+        metadata = {"dagster/table_name": f"main.{step}", "dagster/column_schema": dg.TableSchema(columns=columns)}
+    return {
+        "name": step,
+        "description": words.STEPS[step],
+        "group_name": words.GROUPS[step],
+        "code_version": project.params[step].hash()[:16],
+        "check_specs": _check_specs(step),
+        "metadata": metadata,
+    }
+
+
+def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    position = DAILY_STEPS.index(step)
+    deps: list[Any] = (
+        [["source", source.name] for source in project.spec.sources] if position == 0 else [str(DAILY_STEPS[position - 1])]
+    )
+    if step == Step.DECONTAMINATE:
+        deps.append(PROTECTED)
+
+    @dg.asset(
+        **_common(project, step),
+        deps=deps,
+        partitions_def=calendar,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"polars", "duckdb"},
+        tags={"step": str(step)},
+    )
+    def daily(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        days = [dt.date.fromisoformat(key) for key in context.partition_keys]
+        ran = _Run(context, step, project)
+        yield from ran.checks(lambda work: run_step(work, step, days, context.run_id))
+        for day in days:
+            context.add_asset_metadata(_day_metadata(ran, day), partition_key=day.isoformat())
+        yield dg.MaterializeResult(metadata=_step_metadata(ran, days))
+
+    return daily
+
+
+def _protected_asset(project: Project) -> dg.AssetsDefinition:
+    @dg.asset(**_common(project, PROTECTED), kinds={"polars", "duckdb"}, tags={"step": PROTECTED})
+    def protected(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        ran = _Run(context, PROTECTED, project)
+        yield from ran.checks(lambda work: run_protected(work, context.run_id))
+        sets = ran.work.warehouse.query("SELECT eval_set, count(*) AS items FROM protected GROUP BY ALL ORDER BY ALL")
+        yield dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": int(sets["items"].sum() or 0),
+                "sets": dg.MetadataValue.json({str(name): int(n) for name, n in sets.iter_rows()}),
+                **_provenance(ran),
+            }
+        )
+
+    return protected
+
+
+def _release_asset(project: Project) -> dg.AssetsDefinition:
+    @dg.asset(**_common(project, RELEASE), deps=[str(Step.SPLIT), PROTECTED], kinds={"jsonl", "parquet"}, tags={"step": RELEASE})
+    def release(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        ran = _Run(context, RELEASE, project)
+        yield from ran.checks(lambda work: run_release(work, status_of(work, protected_recipe(work)), context.run_id))
+        published = ran.work.warehouse.latest()[(RELEASE, None)]
+        folder = project.releases_path / published.content
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        yield dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": published.kept_count,
+                "version": published.content,
+                "folder": dg.MetadataValue.path(f"releases/{published.content}"),
+                "withheld": manifest["counts"]["withheld"],
+                "missing_days": dg.MetadataValue.json(manifest["missing_days"]),
+                "stale_days": dg.MetadataValue.json(manifest["stale_days"]),
+                "funnel": dg.MetadataValue.md(_funnel_table(manifest["counts"]["funnel"])),
+                **_provenance(ran),
+            }
+        )
+
+    return release
+
+
+class _Run:
+    """One execution of a step under Dagster: its work context, its outcome, and its checks as events."""
+
+    def __init__(self, context: dg.AssetExecutionContext, step: str, project: Project):
+        self.context, self.step = context, step
+        self.project = project
+        self.work: Context
+        self.outcome: Outcome
+
+    def checks(self, do: Any) -> Iterator[dg.AssetCheckResult]:
+        """Run the step and yield its checks; a closed gate yields them too, then fails the step.
+
+        Checks come before the result: a blocking check on a returned output would not stop Dagster
+        from recording the materialization.
+        """
+        results = RESULTS.setdefault(self.context.run_id, [])
+        try:
+            self.work = context_of(self.project)
+            self.outcome = do(self.work)
+        except GateClosed as closed:
+            results.append(closed)
+            yield from map(_check_result, check_rows(self.step, closed.judgements))
+            raise dg.Failure(f"The gate of {self.step} is closed; nothing was published.\n{closed}", allow_retries=False) from None
+        except PipelineError as error:
+            results.append(error)
+            raise dg.Failure(str(error), allow_retries=False) from None
+        results.append(self.outcome)
+        for note in self.outcome.notes:
+            self.context.log.info(note)
+        rows = check_rows(self.step, self.outcome.judgements) or stored_checks(self.work.warehouse, self.step)
+        yield from map(_check_result, rows)
+
+
+def stored_checks(warehouse: Warehouse, step: str) -> list[CheckRow]:
+    """The newest stored judgement of every expectation of a step that was up to date.
+
+    An expectation that was never judged on these rows is not passed: it says so, as a warning.
+    """
+    found = warehouse.query(
+        """SELECT name, severity, frame, passed, is_warning, observed, days FROM checks WHERE step = ?
+        QUALIFY row_number() OVER (PARTITION BY name ORDER BY judged_at DESC) = 1""",
+        [step],
+    )
+    known = {row["name"]: row for row in found.iter_rows(named=True)}
+    rows = []
+    for e in EXPECTATIONS[step]:
+        row = known.get(e.name)
+        if row is None:
+            unjudged = json.dumps({"observed": "not judged yet on these rows", "limit": "", "culprits": [], "record_ids": []})
+            rows.append(CheckRow(step, e.name, e.severity, e.frame, False, True, unjudged, ()))
+        else:
+            rows.append(CheckRow(step=step, **(row | {"days": tuple(json.loads(row["days"]))})))
+    return rows
+
+
+def _check_result(row: CheckRow) -> dg.AssetCheckResult:
+    observed = json.loads(row.observed)
+    critical = row.severity == "critical" and not row.is_warning
+    metadata: dict[str, Any] = {"observed": observed["observed"], "severity": row.severity}
+    if observed["limit"]:
+        metadata["limit"] = observed["limit"]
+    for name in ("culprits", "record_ids"):
+        if observed.get(name):
+            metadata[name] = dg.MetadataValue.json(observed[name])
+    if row.days:
+        metadata["days"] = dg.MetadataValue.json(list(row.days))
+    return dg.AssetCheckResult(
+        check_name=row.name,
+        asset_key=row.step,
+        passed=row.passed,
+        severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )
+
+
+def _provenance(ran: "_Run") -> dict[str, Any]:
+    return {
+        "run": ran.context.run_id,
+        "is_unchanged": ran.outcome.is_noop,
+        "recipes": dg.MetadataValue.json({str(day or "all"): recipe[:16] for day, recipe in list(ran.outcome.recipes.items())[:31]}),
+        "seconds": round(ran.outcome.seconds, 3),
+    }
+
+
+def _step_metadata(ran: "_Run", days: list[dt.date]) -> dict[str, Any]:
+    """Of the run as a whole: attached to every partition of a range."""
+    total = ran.work.warehouse.query(f'SELECT count(*) AS n FROM main."{ran.step}"').item()
+    return {
+        "dagster/row_count": int(total),
+        "dagster/table_name": f"main.{ran.step}",
+        "days": f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0]),
+        "notes": "; ".join(ran.outcome.notes) or "none",
+        **_provenance(ran),
+    }
+
+
+def _day_metadata(ran: "_Run", day: dt.date) -> dict[str, Any]:
+    """Of one day: rows in, kept, dropped by reason, recipe, and for ingest the files with their rights."""
+    warehouse = ran.work.warehouse
+    published = warehouse.latest().get((ran.step, day))
+    counted = warehouse.query(
+        f'SELECT reason, count(*) AS n FROM main."{ran.step}" WHERE day = ? AND NOT kept GROUP BY reason ORDER BY reason', [day]
+    )
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": published.row_count if published else 0,
+        "rows_in": published.row_count if published else 0,
+        "kept": published.kept_count if published else 0,
+        "dropped": dg.MetadataValue.json({str(reason): int(n) for reason, n in counted.iter_rows()}),
+        "recipe": published.recipe if published else "",
+    }
+    for reason, n in counted.iter_rows():
+        metadata[f"dropped_{reason}"] = int(n)
+    if ran.step == Step.INGEST:
+        metadata |= _file_metadata(warehouse, day)
+    return metadata
+
+
+def _file_metadata(warehouse: Warehouse, day: dt.date) -> dict[str, Any]:
+    batches = warehouse.table("batches", [day])
+    shown = batches.with_columns(pl.col("day", "collected_at").dt.to_string("%Y-%m-%d"), pl.col("uses").list.join(", "))
+    columns = ["source", "uri", "sha256", "bytes", "rows_read", "rows_rejected", "collected_at", "license", "holder", "uses"]
+    return {
+        "rejected": int(batches["rows_rejected"].sum() or 0),
+        "files": dg.MetadataValue.table(
+            [dg.TableRecord({k: row[k] for k in columns}) for row in shown.iter_rows(named=True)],
+            schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
+        )
+        if batches.height
+        else dg.MetadataValue.text("no files on this day"),
+    }
+
+
+def _funnel_table(funnel: list[dict[str, Any]]) -> str:
+    lines = ["| step | in | kept | dropped |", "|---|---:|---:|---|"]
+    for row in funnel:
+        dropped = ", ".join(f"{reason} {n}" for reason, n in row["dropped"].items()) or "none"
+        lines.append(f"| {row['step']} | {row['in']} | {row['kept']} | {dropped} |")
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""Recipes: what a day of a step was made of, as one hash, and why it differs from today.
+
+Lives here: the version and library list of each step, the recipe of a day from params, libraries
+and inputs, and the words for a difference. Keep out: computing anything about records.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+
+from dataset_pipeline.records import DAILY_STEPS, LOOK_BACK_STEPS, PROTECTED, RELEASE, Step, sha256_text
+from dataset_pipeline.spec.params import IngestParams, Params
+from dataset_pipeline.storage.warehouse import Day, Publication
+
+Latest = Mapping[tuple[str, Day], Publication]
+
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    Step.INGEST: ("orjson", "polars"),
+    Step.DEDUP: ("datasketch", "numpy", "polars"),
+    Step.FILTER: ("polars",),
+    Step.NORMALIZE: ("ftfy", "phonenumbers", "polars", "presidio-analyzer", "py3langid", "spacy", "tldextract"),
+    PROTECTED: ("orjson", "polars"),
+    Step.DECONTAMINATE: ("numpy", "polars"),
+    Step.LABEL: ("polars",),
+    Step.SPLIT: ("datasketch", "numpy", "polars"),
+    RELEASE: ("polars",),
+}
+"""The libraries whose version can change a step's result."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe of one day: its hash, and its parts for people."""
+
+    hash: str
+    params_hash: str
+    inputs: str
+    """JSON: params, libraries, reads (name of an input to its content)."""
+
+
+@lru_cache(maxsize=64)
+def library_version(library: str) -> str:
+    return version(library)
+
+
+def libraries(step: str) -> dict[str, str]:
+    return {name: library_version(name) for name in LIBRARIES[step]}
+
+
+def recipe(step: str, params_hash: str, reads: Mapping[str, str]) -> Recipe:
+    """The recipe of a day that reads `reads`."""
+    inputs = json.dumps({"params": params_hash, "libraries": libraries(step), "reads": dict(reads)}, sort_keys=True)
+    return Recipe(hashlib.sha256(f"{step}\x1f{inputs}".encode()).hexdigest(), params_hash, inputs)
+
+
+def ingest_params_hash(params: IngestParams, sources: set[str]) -> str:
+    """The params that a day of ingest depends on: the sources that have files on it, and no others."""
+    used = params.model_copy(update={"sources": tuple(s for s in params.sources if s.name in sources), "start": None})
+    return used.hash()
+
+
+def day_recipe(
+    project_params: Mapping[str, Params],
+    step: Step,
+    day: dt.date,
+    latest: Latest,
+    files: Mapping[dt.date, Mapping[str, tuple[str, str]]],
+) -> Recipe | None:
+    """What `step` on `day` would be made of now; None while an input is missing.
+
+    files: day to uri to (source, sha256), for ingest. For look-back steps the reads hold a running
+    hash over what the step itself handed over on the published days before.
+    """
+    params = project_params[step]
+    if step == Step.INGEST:
+        assert isinstance(params, IngestParams)
+        today = files.get(day, {})
+        reads = {f"file {uri}": sha for uri, (_, sha) in sorted(today.items())}
+        return recipe(step, ingest_params_hash(params, {source for source, _ in today.values()}), reads)
+    before = DAILY_STEPS[DAILY_STEPS.index(step) - 1]
+    source = latest.get((before, day))
+    if source is None:
+        return None
+    reads = {f"{before} {day}": source.handover}
+    if step == Step.DECONTAMINATE:
+        protected = latest.get((PROTECTED, None))
+        if protected is None:
+            return None
+        reads[PROTECTED] = protected.content
+    if step in LOOK_BACK_STEPS:
+        reads[f"{step} before {day}"] = running_hash(latest, step, day)
+    return recipe(step, params.hash(), reads)
+
+
+def running_hash(latest: Latest, step: str, before: dt.date) -> str:
+    """One hash over what `step` handed over on every published day before `before`, in order."""
+    past = sorted((day, p.handover) for (name, day), p in latest.items() if name == step and day is not None and day < before)
+    return sha256_text(*(f"{day} {handover}" for day, handover in past))
+
+
+def differences(published: str, now: str) -> list[str]:
+    """Why a recipe differs, in words a person can act on."""
+    old, new = json.loads(published), json.loads(now)
+    reasons = []
+    if old["params"] != new["params"]:
+        reasons.append("its settings in the spec changed")
+    for name in sorted(old["libraries"] | new["libraries"]):
+        was, is_now = old["libraries"].get(name), new["libraries"].get(name)
+        if was != is_now:
+            reasons.append(f"{name} {was} → {is_now}")
+    for name in sorted(old["reads"] | new["reads"]):
+        was, is_now = old["reads"].get(name), new["reads"].get(name)
+        if was == is_now:
+            continue
+        if was is None:
+            reasons.append(f"{name} is new")
+        elif is_now is None:
+            reasons.append(f"{name} is gone")
+        else:
+            reasons.append(f"{name} changed")
+    return reasons or ["its recipe changed"]

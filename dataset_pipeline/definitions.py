@@ -1,0 +1,38 @@
+"""What Dagster loads: the assets of one spec, nothing else.
+
+The spec is the one that DATASET_PIPELINE_SPEC names, else `data/dataset.yaml`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from dataset_pipeline.assets.graph import build_assets
+from dataset_pipeline.errors import Problem, SpecError
+from dataset_pipeline.spec.load import Project, load_project
+from dataset_pipeline.storage.sources import calendar, discover
+
+SPEC_VARIABLE = "DATASET_PIPELINE_SPEC"
+DEFAULT_SPEC = "data/dataset.yaml"
+
+
+def build_definitions(project: Project) -> dg.Definitions:
+    """The definitions of a project. Raises SpecError where no source has a file: there is no day then."""
+    found = discover(project)
+    days = calendar(project, found)
+    if not days:
+        raise SpecError(list(found.problems) or [Problem(project.path.name, "no source has a file.", "Add one.")])
+    return dg.Definitions(
+        assets=build_assets(project, days),
+        jobs=[dg.define_asset_job("dataset", selection="*", description="Every step and the release, for chosen days.")],
+        # DuckDB has one writer: steps run one after the other in the run's own process.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location: loaded by `dagster dev`, `dagster definitions validate` and `workspace.yaml`."""
+    return build_definitions(load_project(os.environ.get(SPEC_VARIABLE, DEFAULT_SPEC)))

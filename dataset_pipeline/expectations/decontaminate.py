@@ -1,0 +1,55 @@
+"""What must hold before test items are taken out."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, per_day, with_gauge
+from dataset_pipeline.expectations.gate import Expectation
+from dataset_pipeline.records import Step
+from dataset_pipeline.text import comparison_text, with_sides
+
+SUITE: tuple[Expectation, ...] = (
+    *common_suite(Step.DECONTAMINATE, worst_rule=0.3, worst_source=0.5),
+    Expectation("no_eval_item_left", "A kept record equals a protected item, or holds a long one whole.",
+                "between", "gauges", ("eval_items_left",), maximum=0),
+    Expectation("items_named", "A record was taken out without naming the set and item.",
+                "between", "gauges", ("unnamed_matches",), maximum=0),
+    Expectation("overlap_in_range", "An overlap was measured below 0 or above 1.",
+                "between", "rows", ("overlap_fraction",), minimum=0.0, maximum=1.0),
+)  # fmt: skip
+
+
+def rows(audit: Audit) -> pl.DataFrame:
+    return common_rows(audit, ("overlap_fraction",))
+
+
+def gauges(audit: Audit) -> pl.DataFrame:
+    """extras: protected (eval_set, eval_item, text), ngram (words: Int64, one row).
+
+    Looks for whole items by substring search on comparison texts: another way than the n-grams
+    of the step itself.
+    """
+    staged = audit.staged
+    unnamed = staged.filter(~pl.col("kept") & (pl.col("eval_set").is_null() | pl.col("eval_item").is_null()))
+    result = with_gauge(common_gauges(audit), per_day(unnamed, pl.len().cast(pl.Int64), "unnamed_matches"), 0)
+    left = _left(audit)
+    measured = left.group_by(pl.col("day").alias("date")).agg(
+        pl.len().cast(pl.Int64).alias("eval_items_left"),
+        pl.col("record_id").sort().head(5).str.join(", ").alias("eval_items_left_culprit"),
+    )
+    return with_gauge(result, measured, 0)
+
+
+def _left(audit: Audit) -> pl.DataFrame:
+    protected = audit.extras["protected"]
+    ngram = int(audit.extras["ngram"].item())
+    kept = audit.records.join(audit.staged.filter("kept").select("record_id"), on="record_id", how="semi")
+    if protected.height == 0 or kept.height == 0:
+        return kept.select("record_id", "day").clear()
+    items = protected.select(comparison_text(pl.col("text")).alias("item")).unique().sort("item").filter(pl.col("item") != "")
+    long = items.filter(pl.col("item").str.split(" ").list.len() >= ngram)["item"]
+    texts = with_sides(kept).select("record_id", "day", comparison_text(pl.col("prompt")).alias("text"))
+    padded = pl.concat_str(pl.lit(" "), pl.col("text"), pl.lit(" "))
+    holds = padded.str.contains_any((" " + long + " ").to_list()) if len(long) else pl.lit(False)
+    return texts.filter(pl.col("text").is_in(items["item"].implode()) | holds)

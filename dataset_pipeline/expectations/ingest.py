@@ -1,0 +1,86 @@
+"""What must hold before collected records become visible."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, per_day, with_gauge
+from dataset_pipeline.expectations.gate import Expectation
+from dataset_pipeline.records import Step
+
+SUITE: tuple[Expectation, ...] = (
+    *common_suite(Step.INGEST, worst_rule=1.0, worst_source=1.0),
+    Expectation("rights_present", "A batch has no licence, holder, basis or use: no rights, no entry.",
+                "between", "gauges", ("batches_without_rights",), maximum=0),
+    Expectation("reject_rate", "Too many rows could not be read: the export is damaged or changed its form.",
+                "between", "gauges", ("reject_rate",), maximum=0.01, min_sample=100, sample="rows_read"),
+    Expectation("files_whole", "A file ends in the middle: what is missing cannot be known.",
+                "between", "gauges", ("truncated_files",), maximum=0),
+    Expectation("roles_valid", "Turns do not alternate, or a record that has an answer does not end with the assistant.",
+                "between", "gauges", ("role_faults",), maximum=0),
+    Expectation("files_not_empty", "A file came without a single row.", "between", "gauges", ("empty_files",), "warning", maximum=0),
+    Expectation("sources_came", "A source that is expected daily sent nothing.",
+                "between", "gauges", ("silent_sources",), "warning", maximum=0),
+    Expectation("source_ids_unique", "A source uses one id for several records of a day.",
+                "between", "gauges", ("repeated_source_ids",), "warning", maximum=0),
+)  # fmt: skip
+
+
+def rows(audit: Audit) -> pl.DataFrame:
+    return common_rows(audit)
+
+
+def gauges(audit: Audit) -> pl.DataFrame:
+    """extras: rejects, batches, silent (date, silent_sources, silent_sources_culprit)."""
+    rejects, batches, silent = (audit.extras[name] for name in ("rejects", "batches", "silent"))
+    result = common_gauges(audit)
+    result = with_gauge(result, per_day(batches, pl.col("rows_read").sum(), "rows_read"), 0)
+    result = with_gauge(result, per_day(batches, _without_rights().sum().cast(pl.Int64), "batches_without_rights"), 0)
+    empty = batches.filter(pl.col("rows_read") == 0)
+    result = with_gauge(result, _named(empty, "source", "empty_files"), 0)
+    result = with_gauge(result, _named(rejects.filter(pl.col("reason") == "truncated_file"), "uri", "truncated_files"), 0)
+    result = with_gauge(result, silent, 0)
+    result = with_gauge(result, _role_faults(audit.staged), 0)
+    result = with_gauge(result, _repeated_ids(audit.staged), 0)
+    result = with_gauge(result, per_day(rejects, pl.len().cast(pl.Int64), "rejected"), 0)
+    return result.with_columns(
+        reject_rate=pl.when(pl.col("rows_read") > 0).then(pl.col("rejected") / pl.col("rows_read")).otherwise(0.0)
+    )
+
+
+def _without_rights() -> pl.Expr:
+    blank = [pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "") for c in ("license", "holder", "basis")]
+    return pl.any_horizontal(*blank, pl.col("uses").is_null() | (pl.col("uses").list.len() == 0))
+
+
+def _named(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    return frame.group_by(pl.col("day").alias("date")).agg(
+        pl.len().cast(pl.Int64).alias(name),
+        pl.col(column).unique().sort().head(5).str.join(", ").alias(f"{name}_culprit"),
+    )
+
+
+def _role_faults(staged: pl.DataFrame) -> pl.DataFrame:
+    return per_day(staged.filter(role_fault()), pl.len().cast(pl.Int64), "role_faults")
+
+
+def role_fault() -> pl.Expr:
+    """Whether the turns of `messages` are wrong: after an optional system turn, user and assistant alternate.
+
+    A record may end with the user only where it has a single turn and no label (unlabelled).
+    """
+    roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
+    text = roles.list.join(" ")
+    complete = text.str.contains(r"^(system )?user assistant( user assistant)*$")
+    unlabelled = text.str.contains(r"^(system )?user$") & pl.col("label").is_null()
+    return ~(complete | unlabelled).fill_null(False)
+
+
+def _repeated_ids(staged: pl.DataFrame) -> pl.DataFrame:
+    repeated = (
+        staged.filter(pl.col("source_id").is_not_null())
+        .group_by("day", "source", "source_id")
+        .len()
+        .filter(pl.col("len") > 1)
+    )
+    return _named(repeated, "source", "repeated_source_ids")

@@ -1,0 +1,50 @@
+"""What must hold for the two parts without days: the protected items and the release."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dataset_pipeline.expectations.gate import Expectation
+
+PROTECTED_SUITE: tuple[Expectation, ...] = (
+    Expectation("items_unique", "Two items of one evaluation set share an id.", "unique", "rows", ("record_id",)),
+    Expectation("items_have_text", "An evaluation item is empty: it protects nothing.", "between", "gauges", ("empty_items",), maximum=0),
+    Expectation("sets_not_empty", "An evaluation set holds no item.", "between", "gauges", ("empty_sets",), maximum=0),
+    Expectation("items_readable", "A row of an evaluation set could not be read: it would not be protected.",
+                "between", "gauges", ("unreadable_items",), maximum=0),
+    Expectation("examples_enough", "Fewer than five handwritten examples: the behaviour is hardly specified.",
+                "between", "gauges", ("examples",), "warning", minimum=5),
+)  # fmt: skip
+
+RELEASE_SUITE: tuple[Expectation, ...] = (
+    Expectation("records_conserved", "Released and withheld records do not add up to the kept ones.",
+                "between", "gauges", ("records_lost",), minimum=0, maximum=0),
+    Expectation("every_record_accounted", "A collected record is neither in provenance nor in dropped.",
+                "between", "gauges", ("records_unaccounted",), minimum=0, maximum=0),
+    Expectation("files_hold_all_rows", "A file of the release, read back, has other rows than were written.",
+                "between", "gauges", ("file_row_differences",), maximum=0),
+    Expectation("not_empty", "The release holds no record.", "between", "gauges", ("n",), minimum=1),
+    Expectation("roles_complete", "A released record does not alternate or does not end with the assistant.",
+                "between", "gauges", ("role_faults",), maximum=0),
+    Expectation("splits_filled", "A split that the ratios ask for is empty.", "between", "gauges", ("empty_splits",), "warning", maximum=0),
+    Expectation("ids_unique", "A record is released twice.", "unique", "rows", ("record_id",)),
+)  # fmt: skip
+
+
+def protected_frames(
+    protected: pl.DataFrame, set_names: list[str], unreadable: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """rows and gauges for PROTECTED_SUITE; the only `day` is the word `all`."""
+    rows = protected.select(pl.concat_str("eval_set", pl.lit(":"), "eval_item").alias("record_id"), pl.lit("all").alias("day"))
+    blank = protected.filter(pl.col("text").is_null() | (pl.col("text").str.strip_chars() == ""))
+    filled = set(protected["eval_set"].unique().to_list())
+    empty_sets = [name for name in set_names if name not in filled]
+    gauges = pl.DataFrame(
+        {
+            "day": ["all"], "n": [protected.height], "empty_items": [blank.height], "empty_sets": [len(empty_sets)],
+            "empty_sets_culprit": [", ".join(empty_sets) or None], "unreadable_items": [unreadable],
+            "examples": [protected.filter(pl.col("eval_set") == "examples").height],
+        },
+        schema_overrides={"empty_sets_culprit": pl.String},
+    )  # fmt: skip
+    return rows, gauges

@@ -1,0 +1,289 @@
+"""What each step receives: small frozen objects, made from the spec and nothing else.
+
+Lives here: one params class per step and `params_of`, the only place that says which leaf of
+the spec reaches which step. A step's recipe contains the hash of its params, so a leaf read
+here makes exactly those steps stale. Keep out: reading files, deciding anything about records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from dataset_pipeline.records import PROTECTED, RELEASE, Step
+from dataset_pipeline.spec.models import (
+    Decision,
+    EvalSet,
+    Example,
+    Fields,
+    Gate,
+    Generator,
+    Near,
+    Pii,
+    Ratios,
+    Rights,
+    SideLimits,
+    Source,
+    Spec,
+    Task,
+)
+
+
+class Params(BaseModel):
+    """Base of all params: frozen; `hash()` is stable across runs and machines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    """The step's version constant: raised when its result changes for equal input."""
+    gates: dict[str, Gate] = {}
+
+    def hash(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class SourceParams(BaseModel):
+    """One source as ingest reads it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: str
+    rank: int
+    path: str
+    collected_at: str | None
+    access: str | None
+    encoding: str
+    fields: Fields
+    optional_columns: tuple[str, ...]
+    rights: Rights
+    generator: Generator | None
+    expected_daily: bool
+
+
+class IngestParams(Params):
+    version: int = 1
+    task_type: str
+    answers_are_labels: bool
+    start: str | None
+    sources: tuple[SourceParams, ...]
+
+
+class DedupParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    label_names: dict[str, str]
+    """Folded label or alias to the spec's label: two names of one label are equal answers."""
+    near: Near
+    ngram: int
+
+
+class FilterParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    prompt: SideLimits
+    answer: SideLimits
+    max_tokens: int | None
+    chars_per_token: float
+    drop_automatic_replies: bool
+    max_profane_words: int | None
+    profane_add: tuple[str, ...]
+    profane_allow: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+
+class NormalizeParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    languages: tuple[str, ...]
+    pii: Pii
+
+
+class ProtectedParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    examples: tuple[Example, ...]
+    sets: tuple[EvalSet, ...]
+
+
+class DecontaminateParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    ngram: int
+    min_coverage: float
+    min_contained_words: int
+    suspects: str
+
+
+class LabelParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    labels: tuple[str, ...]
+    label_names: dict[str, str]
+
+
+class SplitParams(Params):
+    version: int = 1
+    answers_are_labels: bool
+    ratios: Ratios
+    strategy: str
+    seed: int
+    near: Near
+    ngram: int
+
+
+class ReleaseParams(Params):
+    version: int = 1
+    name: str
+    task: Task
+    formats: tuple[str, ...]
+    license: str | None
+    decisions: tuple[Decision, ...]
+
+
+def label_names(spec: Spec) -> dict[str, str]:
+    """Folded label or alias to the spec's label."""
+    names = {name.strip().casefold(): name for name in spec.task.label_names}
+    names |= {alias.strip().casefold(): name for alias, name in spec.label.aliases.items()}
+    return dict(sorted(names.items()))
+
+
+def shingle_words(spec: Spec) -> int:
+    """Words per shingle: as given, else 5 for documents and 3 for everything shorter."""
+    given = spec.dedup.near.ngram
+    return given if given is not None else (5 if spec.task.type == "completion" else 3)
+
+
+_PROMPT_DEFAULTS = SideLimits(
+    min_words=1,
+    max_words=2000,
+    min_alpha_share=0.25,
+    max_symbol_share=0.4,
+    max_digit_share=0.6,
+    max_repetition_share=0.6,
+    max_markup_share=0.8,
+)
+"""Wide enough for code and tables in instructions: only what is not text at all falls."""
+
+_CLASSIFICATION_PROMPT = _PROMPT_DEFAULTS.model_copy(
+    update={"min_alpha_share": 0.3, "max_symbol_share": 0.3, "max_digit_share": 0.5, "max_repetition_share": 0.5,
+            "max_markup_share": 0.3}
+)  # fmt: skip
+"""Messages people wrote: mostly letters, little markup."""
+
+_ANSWER_DEFAULTS = SideLimits(min_words=1, max_words=4000, max_repetition_share=0.7)
+"""Answers may be a number or code: web-page rules drop 64 to 95 % of good ones (measured)."""
+
+
+def _limits(given: SideLimits, default: SideLimits) -> SideLimits:
+    return default.model_copy(update={k: getattr(given, k) for k in given.model_fields_set})
+
+
+def _source(source: Source) -> SourceParams:
+    return SourceParams(
+        name=source.name,
+        kind=source.kind,
+        rank=source.effective_rank,
+        path=source.path,
+        collected_at=source.collected_at.isoformat() if source.collected_at else None,
+        access=source.access,
+        encoding=source.encoding,
+        fields=source.mapped(),
+        optional_columns=tuple(sorted(source.optional_columns())),
+        rights=source.rights,
+        generator=source.generator,
+        expected_daily=source.expected_daily,
+    )
+
+
+def release_formats(spec: Spec) -> tuple[str, ...]:
+    """The formats given, else those that hold the task whole."""
+    if spec.release.formats is not None:
+        return tuple(dict.fromkeys(spec.release.formats))
+    if spec.task.type == "chat":
+        return ("chat", "parquet")
+    return ("chat", "alpaca", "parquet")
+
+
+def params_of(spec: Spec) -> dict[str, Params]:
+    """The params of every step of `spec`, by step name."""
+    labels = spec.task.answers_are_labels
+
+    def gates(step: str) -> dict[str, Any]:
+        return {"gates": dict(sorted(spec.gates.get(step, {}).items()))}
+
+    prompt_default = _CLASSIFICATION_PROMPT if labels else _PROMPT_DEFAULTS
+    return {
+        Step.INGEST: IngestParams(
+            task_type=spec.task.type,
+            answers_are_labels=labels,
+            start=spec.start.isoformat() if spec.start else None,
+            sources=tuple(_source(source) for source in sorted(spec.sources, key=lambda s: s.name)),
+            **gates(Step.INGEST),
+        ),
+        Step.DEDUP: DedupParams(
+            answers_are_labels=labels,
+            label_names=label_names(spec),
+            near=spec.dedup.near,
+            ngram=shingle_words(spec),
+            **gates(Step.DEDUP),
+        ),
+        Step.FILTER: FilterParams(
+            answers_are_labels=labels,
+            prompt=_limits(spec.filter.input, prompt_default),
+            answer=_limits(spec.filter.output, _ANSWER_DEFAULTS),
+            max_tokens=spec.filter.max_tokens,
+            chars_per_token=spec.filter.chars_per_token,
+            drop_automatic_replies=spec.filter.automatic_replies == "drop" and spec.task.type in ("classification", "instruction"),
+            max_profane_words=spec.filter.profanity.max_words,
+            profane_add=spec.filter.profanity.add,
+            profane_allow=spec.filter.profanity.allow,
+            examples=spec.task.examples,
+            **gates(Step.FILTER),
+        ),
+        Step.NORMALIZE: NormalizeParams(
+            answers_are_labels=labels,
+            languages=spec.normalize.languages,
+            pii=spec.normalize.pii,
+            **gates(Step.NORMALIZE),
+        ),
+        PROTECTED: ProtectedParams(
+            answers_are_labels=labels,
+            examples=spec.task.examples,
+            sets=spec.decontaminate.sets,
+            **gates(PROTECTED),
+        ),
+        Step.DECONTAMINATE: DecontaminateParams(
+            answers_are_labels=labels,
+            ngram=spec.decontaminate.ngram,
+            min_coverage=spec.decontaminate.min_coverage,
+            min_contained_words=spec.decontaminate.min_contained_words,
+            suspects=spec.decontaminate.suspects,
+            **gates(Step.DECONTAMINATE),
+        ),
+        Step.LABEL: LabelParams(
+            answers_are_labels=labels,
+            labels=spec.task.label_names,
+            label_names=label_names(spec),
+            **gates(Step.LABEL),
+        ),
+        Step.SPLIT: SplitParams(
+            answers_are_labels=labels,
+            ratios=spec.split.ratios,
+            strategy=spec.split.strategy,
+            seed=spec.split.seed,
+            near=spec.dedup.near,
+            ngram=shingle_words(spec),
+            **gates(Step.SPLIT),
+        ),
+        RELEASE: ReleaseParams(
+            name=spec.name,
+            task=spec.task,
+            formats=release_formats(spec),
+            license=spec.release.license,
+            decisions=spec.decisions,
+            **gates(RELEASE),
+        ),
+    }

@@ -1,0 +1,220 @@
+"""Records that hold what the protected sets hold: evaluation items and the handwritten examples.
+
+Lives here: what of a record is compared with the protected texts, and the verdict. Keep out:
+n-gram search (`overlap`), reading evaluation sets, other notions of alike (`near`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from dataset_pipeline import text
+from dataset_pipeline.records import IN_REVIEW, TABLES, Step, conform
+from dataset_pipeline.spec.params import DecontaminateParams
+from dataset_pipeline.transforms.overlap import Index, contained
+from dataset_pipeline.transforms.shingles import Ragged, tokens
+
+CHARS_AT_ONCE = 5_000_000
+"""Characters of records searched at a time: bounds memory, changes no result."""
+
+EQUAL, COVERAGE, CONTAINED, BELOW = range(4)
+"""Strength of a match, strongest first. BELOW: some overlap, under the threshold: measured only."""
+
+
+@dataclass(frozen=True)
+class _Protected:
+    """Items in (eval_set, eval_item) order, numbered from 0, and their words."""
+
+    items: pl.DataFrame
+    words: Ragged
+    index: Index
+
+    @classmethod
+    def of(cls, protected: pl.DataFrame, ngram: int) -> _Protected:
+        # An empty item says nothing; without this, every empty record would equal it.
+        items = (
+            protected.with_columns(compared=text.comparison_text(pl.col("text")))
+            .filter(pl.col("compared") != "")
+            .sort("eval_set", "eval_item", "text")
+            .with_columns(item=pl.int_range(pl.len(), dtype=pl.Int64))
+        )
+        words = tokens(items["text"])
+        return cls(items, words, Index.of(words, ngram))
+
+
+def _views(records: pl.DataFrame, answers_are_labels: bool, prefix: str) -> pl.DataFrame:
+    """The compared texts of each record: number, view, is_searched, text; null and empty ones left out.
+
+    Views are prompt, answer, whole and message_0, message_1, … An answer that is a label is no text
+    of its own: an evaluation item may well be called like a label.
+    """
+    sides = text.with_sides(records.select("number", "messages"))
+    whole = text.whole(pl.col("prompt"), pl.col("answer"))
+    named = {"prompt": pl.col("prompt")} if answers_are_labels else {
+        "whole": whole, "prompt": pl.col("prompt"), "answer": pl.col("answer"),
+    }  # fmt: skip
+    parts = [
+        # The first is searched for n-grams: prompt and answer alone can hold none that the whole lacks.
+        sides.select("number", view=pl.lit(prefix + name), is_searched=pl.lit(place == 0), text=expression)
+        for place, (name, expression) in enumerate(named.items())
+    ]
+    turns = pl.col("messages").list.len() - (text.is_answered() & answers_are_labels).cast(pl.UInt32)
+    single = (
+        records.select("number", messages=pl.col("messages").list.head(turns))
+        .filter(pl.col("messages").list.len() > 0)
+        .with_columns(place=pl.int_ranges(pl.col("messages").list.len()))
+        .explode("messages", "place")
+        .select(
+            "number",
+            view=pl.lit(prefix + "message_") + pl.col("place").cast(pl.String),
+            is_searched=pl.lit(False),
+            text=pl.col("messages").struct.field("content"),
+        )
+    )
+    views = pl.concat([*parts, single]).filter(pl.col("text").is_not_null() & (pl.col("text") != ""))
+    # A message that is a whole side needs no second look; the first view of a text names it.
+    return views.unique(["number", "text"], keep="first", maintain_order=True)
+
+
+def _changed(records: pl.DataFrame) -> pl.DataFrame:
+    """The records of which cleaning changed what is compared: most texts differ in nothing at all."""
+
+    def said(messages: str) -> pl.Expr:
+        contents = pl.col(messages).list.eval(pl.element().struct.field("content"))
+        return contents.list.join("\n\n", ignore_nulls=True)
+
+    clean, collected = said("messages"), said("collected_messages")
+    edited = records.filter(clean.ne_missing(collected))
+    return edited.filter(text.comparison_text(clean).ne_missing(text.comparison_text(collected)))
+
+
+def _all_views(records: pl.DataFrame, answers_are_labels: bool) -> pl.DataFrame:
+    """Views of the cleaned text, and of the collected one where cleaning changed what is compared."""
+    collected = _changed(records).select("number", messages="collected_messages")
+    views = [
+        _views(records, answers_are_labels, ""),
+        _views(collected, answers_are_labels, "collected_"),
+    ]
+    return pl.concat(views).with_columns(rank=pl.int_range(pl.len(), dtype=pl.Int64))
+
+
+def _matches(records: pl.DataFrame, protected: _Protected, params: DecontaminateParams) -> pl.DataFrame:
+    """The strongest match of each record that has any: number, view, item, strength, fraction, start, end."""
+    views = _all_views(records, params.answers_are_labels)
+    first = protected.items.unique("compared", keep="first", maintain_order=True).select("compared", "item")
+    equal = (
+        views.with_columns(compared=text.comparison_text(pl.col("text")))
+        .join(first, on="compared")
+        .with_columns(
+            strength=pl.lit(EQUAL, pl.Int32),
+            fraction=pl.lit(1.0),
+            start=pl.lit(0, pl.Int32),
+            end=text.folded(pl.col("text")).str.count_matches(text.WORD).cast(pl.Int32),
+        )
+    )
+    searched = views.filter("is_searched").with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    words = tokens(searched["text"])
+    is_enough = pl.col("fraction") >= params.min_coverage
+    covered = protected.index.coverage(words).with_columns(
+        strength=pl.when(is_enough).then(pl.lit(COVERAGE, pl.Int32)).otherwise(pl.lit(BELOW, pl.Int32))
+    )
+    short = contained(words, protected.words, params.min_contained_words, params.ngram).with_columns(
+        strength=pl.lit(CONTAINED, pl.Int32)
+    )
+    overlaps = pl.concat([covered, short]).join(searched, on="row")
+    columns = ["number", "rank", "view", "item", "strength", "fraction", "start", "end"]
+    item_words = protected.items.select("item", length=pl.Series(protected.words.lengths))
+    return (
+        pl.concat([equal.select(columns), overlaps.select(columns)])
+        .join(item_words, on="item")
+        # All contained items have fraction 1.0: there the longer one is the stronger.
+        .with_columns(length=pl.when(pl.col("strength") == CONTAINED).then("length").otherwise(0))
+        .sort(
+            "number", "strength", "fraction", "length", "item", "rank",
+            descending=[False, False, True, True, False, False],
+        )
+        .unique("number", keep="first", maintain_order=True)
+        .drop("rank", "length")
+        .join(protected.items.select("item", "eval_set", "eval_item"), on="item")
+        .join(item_words, on="item")
+    )  # fmt: skip
+
+
+def _chunks(records: pl.DataFrame) -> list[pl.DataFrame]:
+    chars = records.select(
+        pl.sum_horizontal(
+            pl.col(name)
+            .list.eval(pl.element().struct.field("content").str.len_chars())
+            .list.sum()
+            .fill_null(0)
+            for name in ("messages", "collected_messages")
+        )
+    ).to_series()
+    numbers = (chars.cast(pl.Int64).cum_sum() // CHARS_AT_ONCE).alias("chunk")
+    return records.with_columns(numbers).partition_by("chunk", maintain_order=True, include_key=False)
+
+
+def _detail(params: DecontaminateParams) -> pl.Expr:
+    """Compact JSON with sorted keys; `text` says which of the record's texts the word span counts in."""
+
+    def encoded(value: pl.Expr, threshold: pl.Expr) -> pl.Expr:
+        return pl.struct(
+            item="eval_item",
+            rule="match",
+            set="eval_set",
+            span=pl.concat_list("span_start", "span_end"),
+            text="view",
+            threshold=threshold,
+            value=value,
+        ).struct.json_encode()
+
+    return (
+        pl.when(pl.col("match") == "contained")
+        .then(encoded(pl.col("length"), pl.lit(params.min_contained_words)))
+        .when(pl.col("match") == "coverage")
+        .then(encoded(pl.col("overlap_fraction").round(6), pl.lit(params.min_coverage)))
+        .otherwise(encoded(pl.col("overlap_fraction"), pl.lit(1.0)))
+    )
+
+
+def decontaminate(
+    records: pl.DataFrame, protected: pl.DataFrame, params: DecontaminateParams
+) -> pl.DataFrame:
+    """Marks every record that holds a protected text. Returns TABLES["decontaminate"], by record_id.
+
+    records: record_id, day, messages (cleaned) and collected_messages (as collected, same type);
+    protected: TABLES["protected"], of which `text` is looked for. Compared are the prompt side, the
+    answer and both together (where answers are labels, the prompt side only) and, for equality,
+    each message alone; where cleaning changed them, as cleaned and as collected.
+    match `equal`: the comparison text of an item; `coverage`: at least `min_coverage` of the item's
+    words lie in n-grams of `ngram` words that the record has too; both drop the record as
+    `contaminated`. `contained`: an item shorter than an n-gram, of `min_contained_words` or more,
+    stands whole in a longer text: a suspect, treated as `suspects` says. The strongest match is
+    named: equal, coverage by share, contained by length, then the first by (eval_set, eval_item).
+    overlap_fraction: the item's share of words found, 0.0 for none; measured, with item and span,
+    below the threshold too (match is null then). span_start, span_end: words of the compared text
+    (half-open) from the first to the last matching n-gram.
+    """
+    numbered = records.select("record_id", "day", "messages", "collected_messages").with_row_index("number")
+    items = _Protected.of(protected, params.ngram)
+    chunks = _chunks(numbered) if items.items.height and numbered.height else [numbered.clear()]
+    found = pl.concat([_matches(chunk, items, params) for chunk in chunks])
+    suspect = {"review": IN_REVIEW, "drop": "suspect", "keep": None}[params.suspects]
+    names = {EQUAL: "equal", COVERAGE: "coverage", CONTAINED: "contained", BELOW: None}
+    reasons = {EQUAL: "contaminated", COVERAGE: "contaminated", CONTAINED: suspect, BELOW: None}
+    judged = (
+        numbered.select("number", "record_id", "day")
+        .join(found, on="number", how="left")
+        .with_columns(
+            match=pl.col("strength").replace_strict(names, return_dtype=pl.String),
+            reason=pl.col("strength").replace_strict(reasons, return_dtype=pl.String),
+            overlap_fraction=pl.col("fraction").fill_null(0.0),
+            span_start="start",
+            span_end="end",
+        )
+        .with_columns(kept=pl.col("reason").is_null())
+        .with_columns(detail=pl.when(~pl.col("kept")).then(_detail(params)))
+    )
+    return conform(judged.sort("record_id").select(*TABLES[Step.DECONTAMINATE]), Step.DECONTAMINATE)

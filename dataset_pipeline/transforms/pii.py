@@ -1,0 +1,167 @@
+"""Personal data in texts: found by Presidio and by known names, replaced by typed placeholders.
+
+Lives here: the engine, which texts reach it, overlaps, replacing. Keep out: formats (`pii_formats`),
+recognizers (`pii_recognizers`), names (`pii_names`), which messages of a record are searched.
+Nothing here touches the network, and no error or log holds text of a record.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from dataset_pipeline.spec.models import ALL_ENTITIES, Pii
+from dataset_pipeline.transforms.pii_formats import SEVEN_DIGITS, iban_spans
+from dataset_pipeline.transforms.pii_names import find_names
+
+if TYPE_CHECKING:
+    from presidio_analyzer import AnalyzerEngine
+
+MIN_SCORE = 0.4
+"""Presidio's own floor for a finding that a context word supports."""
+
+_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(ALL_ENTITIES)})\]")
+_DIGIT = re.compile(r"\d")
+_DOTTED_QUAD = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One piece of personal data: characters `start` to `end` of its text, and how sure it is (0 to 1)."""
+
+    start: int
+    end: int
+    entity: str
+    score: float
+
+
+def possible_entities(text: str) -> frozenset[str]:
+    """The pattern entities that `text` can hold: for every other one, its recognizer finds nothing.
+
+    Necessary conditions of the recognizers: an address has its @; a phone seven digits with small gaps, a
+    card and a social security number more; an IBAN its check digits; IPv4 three dots among digits; IPv6
+    two colons in a row, or six of them.
+    """
+    possible = set()
+    if "@" in text:
+        possible.add("EMAIL_ADDRESS")
+    if "::" in text or text.count(":") >= 6:
+        possible.add("IP_ADDRESS")
+    if _DIGIT.search(text):
+        if SEVEN_DIGITS.search(text):
+            possible |= {"PHONE_NUMBER", "CREDIT_CARD", "US_SSN"}
+        if _DOTTED_QUAD.search(text):
+            possible.add("IP_ADDRESS")
+        if iban_spans(text):
+            possible.add("IBAN_CODE")
+    return frozenset(possible)
+
+
+def find_pii(texts: list[str], params: Pii) -> list[list[Finding]]:
+    """What the allowed entities' recognizers find in each text: in order, not overlapping.
+
+    PERSON is not among them: names come from a record's columns (`find_persons`). Existing
+    placeholders are left alone. Equal texts are searched once.
+    """
+    allowed = frozenset(params.entities) - {"PERSON"}
+    found: dict[str, list[Finding]] = {}
+    for text in texts:
+        if text not in found:
+            entities = tuple(sorted(allowed & possible_entities(text)))
+            found[text] = _found(text, entities, params.phone_regions) if entities else []
+    return [found[text] for text in texts]
+
+
+def find_persons(text: str, names: Iterable[str]) -> list[Finding]:
+    """Where the given names stand in `text`; see `pii_names.find_names` for what counts."""
+    known = tuple(sorted({name.strip() for name in names if name and name.strip()}))
+    return [Finding(start, end, "PERSON", score) for start, end, score in find_names(text, known)]
+
+
+def resolved(text: str, findings: Iterable[Finding]) -> list[Finding]:
+    """Findings that do not overlap, in order: the highest score wins, then the longest, then the first."""
+    taken = [match.span() for match in _PLACEHOLDER.finditer(text)]
+    kept = []
+    for finding in sorted(findings, key=lambda f: (-f.score, f.start - f.end, f.start, f.entity)):
+        if all(finding.end <= start or end <= finding.start for start, end in taken):
+            taken.append((finding.start, finding.end))
+            kept.append(finding)
+    return sorted(kept)
+
+
+def replaced(text: str, findings: Iterable[Finding]) -> str:
+    """`text` with each finding (not overlapping) as a placeholder such as [EMAIL_ADDRESS]."""
+    parts, position = [], 0
+    for finding in sorted(findings):
+        parts += [text[position : finding.start], f"[{finding.entity}]"]
+        position = finding.end
+    return "".join([*parts, text[position:]])
+
+
+def _found(text: str, entities: tuple[str, ...], phone_regions: tuple[str, ...]) -> list[Finding]:
+    engine = _engine(phone_regions)
+    try:
+        results = engine.analyze(text, language="en", entities=list(entities), score_threshold=MIN_SCORE)
+    except Exception as error:
+        # Presidio's messages quote the text: name the error only, and cut its chain.
+        raise RuntimeError(f"PII search failed ({type(error).__name__}) on {len(text)} characters") from None
+    return resolved(text, (Finding(r.start, r.end, r.entity_type, round(r.score, 4)) for r in results))
+
+
+@lru_cache(maxsize=8)
+def _engine(phone_regions: tuple[str, ...]) -> AnalyzerEngine:
+    """Presidio with exactly our recognizers and a blank spaCy pipeline: nothing is downloaded."""
+    for name in ("presidio-analyzer", "tldextract", "decision_process", "filelock"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
+
+    from dataset_pipeline.transforms.pii_recognizers import recognizer_of
+
+    recognizers = [recognizer_of(entity, phone_regions) for entity in ALL_ENTITIES if entity != "PERSON"]
+    return AnalyzerEngine(
+        registry=RecognizerRegistry(recognizers=recognizers, supported_languages=["en"]),
+        nlp_engine=_blank_nlp_engine(frozenset(word for r in recognizers for word in r.context or ())),
+        supported_languages=["en"],
+        # Whole words: as parts of words, 'tel' is in 'hotel' and 'cell' in 'cancelled'.
+        context_aware_enhancer=LemmaContextAwareEnhancer(
+            min_score_with_context_similarity=MIN_SCORE, context_matching_mode="whole_word"
+        ),
+    )
+
+
+def _blank_nlp_engine(context: frozenset[str]) -> Any:
+    """spaCy's English tokenizer as Presidio's engine; each token's lemma is its lower-cased text.
+
+    A blank pipeline has no lemmas, and without lemmas no context word ever counts. `context` words are
+    no stop words: spaCy lists 'call' among them.
+    """
+    import spacy
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+    if not Language.has_factory("lowercase_lemma"):
+
+        @Language.component("lowercase_lemma")  # type: ignore[untyped-decorator]
+        def lowercase_lemma(doc: Doc) -> Doc:
+            for token in doc:
+                token.lemma_ = token.lower_
+            return doc
+
+    class BlankNlpEngine(SpacyNlpEngine):  # type: ignore[misc]
+        def load(self) -> None:
+            nlp = spacy.blank("en")
+            nlp.add_pipe("lowercase_lemma")
+            nlp.max_length = sys.maxsize  # the limit guards parsers and taggers, of which there is none
+            self.nlp = {"en": nlp}
+
+        def is_stopword(self, word: str, language: str) -> bool:
+            return word not in context and bool(super().is_stopword(word, language))
+
+    return BlankNlpEngine(models=[{"lang_code": "en", "model_name": "blank"}])

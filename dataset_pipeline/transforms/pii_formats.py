@@ -1,0 +1,185 @@
+"""How identifiers are written: lengths, prefixes, check digits, and the words that mark other numbers.
+
+Lives here: facts about formats and pure checks on strings, without Presidio. Keep out: scores.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PHONE_GAP = (
+    "[-x \u00a0\u2010-\u2015\u2212\u3000\u30fc\uff08\uff09\uff0d-\uff0f\uff3b\uff3d().\\[\\]/~\u2053\u223c]"
+)
+"""What libphonenumber takes for punctuation within a number."""
+
+SEVEN_DIGITS = re.compile(rf"\d(?:{_PHONE_GAP}{{0,4}}\d){{6}}")
+"""Every phone has seven digits with small gaps: shorter ones are extensions and short codes, and lead to
+no person. Cards and social security numbers have more, with smaller gaps."""
+
+DECIMAL = re.compile(r"\W*0\.\d|\d{1,2}\.\d+(?:\W+\d+)?\W*$")
+EXPRESSION = re.compile(r"(?!(?:1[-/])?\d{3}([-/])\d{3}\1\d{4}$)[1-9]\d*(?:\s*[-/]\s*\d+)+$|\d{4} \d{4}$")
+"""A difference, a quotient or two years; the North American 3-3-4 is taken for a phone."""
+
+_GAP = "[ .\u00a0\u2010\u2011-]"
+
+# Numbers ----------------------------------------------------------------------------------------------
+
+DATE = re.compile(
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d{2})(?!\d)"
+    r"|\d{1,2}([-/.])\d{1,2}\1\d{2}$"
+)
+"""A date at the start of a candidate, as day, month and year in any order; a time may follow."""
+
+_THINGS = (
+    "order|invoice|ticket|tracking|parcel|shipment|booking|reservation|serial|article|sku|isbn|issn|ean|upc|doi|"
+    "receipt|transaction|version|release|build|revision|commit|error|rma|batch|lot|quote|bestellung|rechnung"
+)
+_THINGS_WITH_NUMBER = (
+    "case|customer|client|member|account|policy|contract|part|model|item|product|licen[cs]e|claim|reference|"
+    "issue|bug|job|project|device|meter|tax|vat|routing|sort|bank|membership|registration|patent"
+)
+_NUMBER_WORD = r"(?:no|nr|num|numbers?|id|ids|code|ref|reference)\b\.?"
+NUMBERED_THING_BEFORE = re.compile(
+    rf"(?:\b(?:{_THINGS})s?\b(?:\s*{_NUMBER_WORD})?|\b(?:{_THINGS_WITH_NUMBER})\s+{_NUMBER_WORD}|\bref\b\.?)"
+    r"\s*[:#=(\"'/-]*\s*(?:(?:is|was|are|of)\s+)?[#(\"']?$",
+    re.IGNORECASE,
+)
+"""The text before a number ends by saying that it is the number of a thing."""
+
+VERSION_BEFORE = re.compile(
+    r"(?:\b(?:v|ver|versions?|releases?|released|builds?|rev|revisions?|firmware|driver|update[ds]?|patch|"
+    r"upgraded?|downgraded?|software|edition|section|chapter|clause|figure|step)\b\.?"
+    r"(?:\s+(?:no|number|to|from|is|was|of|with))?[\s:#=('\"-]*|[A-Za-z][-_]|\bv|[0-9]\.)$",
+    re.IGNORECASE,
+)
+VERSION_AFTER = re.compile(
+    r"\.[0-9]|[-+~_](?:alpha|beta|rc|snapshot|dev|pre|final|ga|hotfix|lts|[a-z]{0,7}[0-9])|-[0-9]",
+    re.IGNORECASE,
+)
+FILE_NAME_AFTER = re.compile(
+    r"\.(?:exe|zip|msi|dmg|pkg|deb|rpm|jar|tar|tgz|gz|xz|apk|ipa|dll|so|whl|iso|bin|img|pdf|txt|log|md)\b",
+    re.IGNORECASE,
+)
+
+PHONE_RUN = re.compile(
+    r"(?<![\w.,/:+-])\(?(?<!\d)\d{1,15}\)?(?:[ ./-]{1,2}\(?\d{1,8}\)?){0,6}(?![\w:]|[.,/-]\d)"
+)
+PHONE_BEFORE = re.compile(
+    r"\b(?:(?:my|our|his|her|their)\s+number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|phones?|telephone|tel|cell(?:phone)?|mobile|mob|call|ring|dial|whatsapp|sms|fax|hotline|landline|"
+    r"telefon|handy)\b\.?(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|under|via|please)\b\.?)*"
+    r"\s*[:#=]*\s*$",
+    re.IGNORECASE,
+)
+PHONE_AFTER = re.compile(r"(?:\s*[-(]\s*|[ \t]+)(?:fax|mobile|cell|office)\b", re.IGNORECASE)
+"""The text before a number ends, or the text after it begins, by saying that it is a phone."""
+
+# Cards ------------------------------------------------------------------------------------------------
+
+CARD_RUN = re.compile(rf"(?<![\w.,+-])[0-9]{{2,19}}(?:{_GAP}[0-9]{{1,19}}){{0,30}}(?!\w)")
+CARD_LENGTHS: tuple[tuple[re.Pattern[str], frozenset[int]], ...] = tuple(
+    (re.compile(prefix), frozenset(sizes))
+    for prefix, sizes in (
+        ("4", {13, 16, 19}),  # Visa
+        ("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", {16}),  # Mastercard
+        ("3[47]", {15}),  # American Express
+        ("6011|64[4-9]|65", {16, 17, 18, 19}),  # Discover
+        ("30[0-5]|3095|36|38|39", {14, 16, 19}),  # Diners Club
+        ("35", {16, 17, 18, 19}),  # JCB
+        ("2131|1800", {15}),  # JCB, older
+        ("62|81", {16, 17, 18, 19}),  # UnionPay
+        ("50|5[6-8]|63|67", {12, 13, 14, 15, 16, 17, 18, 19}),  # Maestro
+        ("220[0-4]", {16, 17, 18, 19}),  # Mir
+        ("60|82", {16}),  # RuPay
+    )
+)
+"""Issuer prefix and the lengths its cards have."""
+
+
+CARD_SIZES = range(12, 20)
+
+
+def is_issued(digits: str) -> bool:
+    """Whether an issuer has cards of this prefix and length."""
+    return any(prefix.match(digits) and len(digits) in sizes for prefix, sizes in CARD_LENGTHS)
+
+
+def has_card_groups(lengths: list[int]) -> bool:
+    """Whether digits in groups of these lengths are written as on a card: one run, fours with a rest,
+    4-6-4/5 or halves. Single digits and pairs are lists of other numbers."""
+    if len(lengths) == 1:
+        return True
+    fours = all(length == 4 for length in lengths[:-1]) and 1 <= lengths[-1] <= 5 and len(lengths) >= 3
+    return fours or lengths in ([4, 6, 4], [4, 6, 5], [8, 8], [6, 13], [4, 12], [6, 10], [6, 7])
+
+
+def passes_luhn(digits: str) -> bool:
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+# IBAN -------------------------------------------------------------------------------------------------
+
+IBAN_START = re.compile(r"(?<![A-Za-z0-9])(?P<country>[A-Za-z]{2}) ?[0-9]{2}")
+IBAN_LENGTHS: dict[str, int] = {
+    country: length
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI FK FO GL NL SD",
+        19: "MK SI",
+        20: "AT BA EE KZ LT LU MN XK",
+        21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA",
+        23: "AE GI IL IQ OM SO TL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST",
+        26: "IS TR",
+        27: "BI DJ FR GR IT MC MR SM",
+        28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+        29: "BR EG PS QA UA",
+        30: "JO KW MU YE",
+        31: "MT SC",
+        32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}
+"""Characters of an IBAN by country, from the IBAN registry."""
+
+_IBAN_STEP = re.compile(rf"{_GAP}?[A-Za-z0-9]")
+
+
+def iban_end(text: str, start: int, length: int) -> int | None:
+    """Where the IBAN of `length` characters ends that starts at `start`; None where it is cut or goes on.
+
+    Characters may be in groups, with one separator between them.
+    """
+    end = start
+    for _ in range(length):
+        step = _IBAN_STEP.match(text, end) if end > start else re.compile("[A-Za-z]").match(text, end)
+        if step is None:
+            return None
+        end = step.end()
+    return None if text[end : end + 1].isalnum() else end
+
+
+def iban_spans(text: str) -> list[tuple[int, int]]:
+    """Where IBANs stand: a country that has them, its length, check digits, and at least half digits: words
+    in a row ('is 10 years …') pass the rest by chance."""
+    spans = []
+    for start in IBAN_START.finditer(text):
+        length = IBAN_LENGTHS.get(start.group("country").upper())
+        end = iban_end(text, start.start(), length) if length else None
+        if end is not None and passes_mod97(text[start.start() : end]):
+            digits = len(re.findall("[0-9]", text[start.start() : end]))
+            if 2 * digits < (length or 0):
+                continue
+            spans.append((start.start(), end))
+    return spans
+
+
+def passes_mod97(iban: str) -> bool:
+    """Check digits by ISO 7064, whatever the case and the separators; 00, 01 and 99 are never given."""
+    compact = re.sub(r"[^A-Za-z0-9]", "", iban).upper()
+    number = "".join(str(int(char, 36)) for char in compact[4:] + compact[:4])
+    return compact[2:4] not in ("00", "01", "99") and int(number) % 97 == 1

@@ -1,0 +1,295 @@
+"""Presidio recognizers for the entities of the spec, stricter or wider than Presidio's own where measured.
+
+Lives here: one recognizer an entity, each with what it accepts. Keep out: the engine, thresholds,
+overlaps, replacing, names of persons. Importing this module imports Presidio: do it inside a function.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+import phonenumbers
+import tldextract
+from phonenumbers import Leniency
+from presidio_analyzer import AnalysisExplanation, EntityRecognizer, Pattern, RecognizerResult
+from presidio_analyzer.predefined_recognizers import (
+    CreditCardRecognizer,
+    EmailRecognizer,
+    IbanRecognizer,
+    IpRecognizer,
+    PhoneRecognizer,
+    UsSsnRecognizer,
+)
+
+from dataset_pipeline.transforms.pii_formats import (
+    CARD_RUN,
+    CARD_SIZES,
+    DATE,
+    DECIMAL,
+    EXPRESSION,
+    FILE_NAME_AFTER,
+    NUMBERED_THING_BEFORE,
+    PHONE_AFTER,
+    PHONE_BEFORE,
+    PHONE_RUN,
+    SEVEN_DIGITS,
+    VERSION_AFTER,
+    VERSION_BEFORE,
+    has_card_groups,
+    iban_spans,
+    is_issued,
+    passes_luhn,
+)
+
+_BEFORE_CHARS = 48
+"""How far back the words are read that say what a number is: a noun, 'number', 'is', punctuation."""
+
+
+def _before(text: str, start: int) -> str:
+    return text[max(0, start - _BEFORE_CHARS) : start]
+
+
+class Emails(EmailRecognizer):  # type: ignore[misc]
+    """E-mail addresses under a public suffix, by the suffix list that is part of tldextract.
+
+    The local part is bounded (64 characters, RFC 5321), or a long run of letters costs quadratic time;
+    of the marks that it may hold, those are left out that stand before addresses in code (= / { `).
+    """
+
+    PATTERNS = [  # noqa: RUF012 (Presidio's own form)
+        Pattern("address", r"[\w+](?:[\w+&%~-]|[.'](?=[\w+&%~.-])){0,63}@"
+                r"\w{1,63}(?:-+\w{1,63})*(?:\.\w{1,63}(?:-+\w{1,63})*)+\b", 0.5)
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__(name="emails")
+        self._suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+    def validate_result(self, pattern_text: str) -> bool:
+        return bool(self._suffixes(pattern_text.rpartition("@")[2]).fqdn)
+
+
+class Phones(PhoneRecognizer):  # type: ignore[misc]
+    """Phone numbers, scored by how much they are written like one.
+
+    Found are: what libphonenumber calls valid in one of the regions; +… where it is possible anywhere;
+    and 7 to 17 digits that the words around introduce as a phone. Scores: +…, 00…: 0.75. Introduced,
+    or grouped as in its region, or trunk 0 and groups: 0.6. Trunk 0 and a mobile number in one run: 0.5.
+    Otherwise grouped: 0.3, one run of digits: 0.15: these need a context word. Dates, decimals and what
+    is introduced as the number of something else (an order, a version) are no phones.
+    """
+
+    CONTEXT = """
+        phone phones telephone tel cell cellphone mobile mob call calls called calling ring rang dial dialled
+        dialed whatsapp signal sms fax hotline landline reach reached telefon handy contact
+        """.split()  # noqa: SIM905
+
+    def __init__(self, regions: tuple[str, ...]) -> None:
+        super().__init__(name="phones", supported_regions=regions)
+
+    def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
+        best: dict[tuple[int, int], float] = {}
+        for region in self.supported_regions:
+            for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
+                span = (match.start, match.end)
+                best[span] = max(self._score(text, match, region), best.get(span, 0.0))
+        for match in phonenumbers.PhoneNumberMatcher(text, None, leniency=Leniency.POSSIBLE):
+            if self._is_international(match.raw_string):
+                best.setdefault((match.start, match.end), 0.75)
+        for run in PHONE_RUN.finditer(text):
+            before, is_grouped = _before(text, run.start()), not run.group().isdigit()
+            is_introduced = PHONE_BEFORE.search(before) or (is_grouped and PHONE_AFTER.match(text, run.end()))
+            if is_introduced and not self._is_other(run.group()):
+                best[run.span()] = max(0.6, best.get(run.span(), 0.0))
+        return [_result(self, span, score) for span, score in sorted(best.items()) if score > 0]
+
+    def _score(self, text: str, match: phonenumbers.PhoneNumberMatch, region: str) -> float:
+        raw = match.raw_string
+        if not SEVEN_DIGITS.search(raw):
+            return 0.0
+        if "+" in raw[:2] or "\uff0b" in raw[:2]:
+            return 0.75
+        if self._is_other(raw) or NUMBERED_THING_BEFORE.search(_before(text, match.start)):
+            return 0.0
+        groups = re.findall(r"\d+", raw)
+        if groups[0].startswith("00"):
+            return 0.75
+        if len(groups) == 1 and "(" not in raw:
+            is_mobile = phonenumbers.number_type(match.number) == phonenumbers.PhoneNumberType.MOBILE
+            return 0.5 if raw.startswith("0") and is_mobile else 0.15
+        if EXPRESSION.match(raw):
+            return 0.3
+        if self._is_grouped_as_in(raw, region):
+            return 0.6
+        is_trunk = groups[0].startswith("0") and max(map(len, groups)) > 2 and len(groups) <= 6
+        return 0.6 if is_trunk else 0.3
+
+    @staticmethod
+    def _is_international(raw: str) -> bool:
+        """Enough digits for a country and a subscriber, in groups or as a run too long for a count."""
+        groups = re.findall(r"\d+", raw)
+        enough = sum(map(len, groups)) >= (9 if len(groups) > 1 else 11)
+        return enough and SEVEN_DIGITS.search(raw) is not None
+
+    @staticmethod
+    def _is_other(raw: str) -> bool:
+        """Whether a candidate is too short or too long for a phone, a date or a decimal."""
+        digits = len(re.findall(r"\d", raw))
+        return not SEVEN_DIGITS.search(raw) or digits > 17 or bool(DATE.match(raw) or DECIMAL.match(raw))
+
+    @staticmethod
+    def _is_grouped_as_in(raw: str, region: str) -> bool:
+        strict = phonenumbers.PhoneNumberMatcher(raw, region, leniency=Leniency.STRICT_GROUPING)
+        return any(match.start == 0 and match.end == len(raw) for match in strict)
+
+
+class Cards(CreditCardRecognizer):  # type: ignore[misc]
+    """Payment cards: 12 to 19 digits in one run or in usual groups that pass Luhn.
+
+    With the prefix and length of an issuer the score is 1.0, else 0.3: a context word decides. A run of
+    groups is searched for the card in it: what follows (an expiry date) must not hide it.
+    """
+
+    CONTEXT = """
+        card cards credit debit visa mastercard amex discover jcb diners maestro unionpay rupay cc
+        """.split()  # noqa: SIM905
+
+    def __init__(self) -> None:
+        super().__init__(name="cards")
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
+    ) -> list[RecognizerResult]:
+        results = []
+        for run in CARD_RUN.finditer(text):
+            groups = list(re.finditer(r"[0-9]+", run.group()))
+            position = 0
+            while position < len(groups):
+                last = self._card_end(run.group(), groups, position)
+                if last is not None:
+                    span = (run.start() + groups[position].start(), run.start() + groups[last].end())
+                    digits = re.sub("[^0-9]", "", text[slice(*span)])
+                    results.append(_result(self, span, 1.0 if is_issued(digits) else 0.3))
+                    position = last
+                position += 1
+        return results
+
+    @staticmethod
+    def _card_end(run: str, groups: list[re.Match[str]], first: int) -> int | None:
+        for last in range(min(first + 7, len(groups)) - 1, first - 1, -1):
+            lengths = [len(group.group()) for group in groups[first : last + 1]]
+            digits = "".join(group.group() for group in groups[first : last + 1])
+            separators = set(re.findall(r"[^0-9]+", run[groups[first].start() : groups[last].end()]))
+            if (
+                len(separators) <= 1
+                and has_card_groups(lengths)
+                and len(digits) in CARD_SIZES
+                and passes_luhn(digits)
+            ):
+                return last
+        return None
+
+
+class Ibans(IbanRecognizer):  # type: ignore[misc]
+    """IBANs in either case, compact or in groups: country, its length, check digits (ISO 7064 mod 97)."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ibans")
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
+    ) -> list[RecognizerResult]:
+        return [_result(self, span, EntityRecognizer.MAX_SCORE) for span in iban_spans(text)]
+
+
+class Ips(IpRecognizer):  # type: ignore[misc]
+    """IP addresses of machines on a network.
+
+    Not found: versions (a word such as 'version' before, a suffix such as '-rc1' or a fifth number
+    after, a file name), loopback, unspecified and mask addresses, and two colons in code: IPv6 starts
+    with four hex digits, as every address in use does. A dotted quad of numbers all below 64 scores
+    0.3 and needs a context word: it reads like a version, and one public address in 256 looks so.
+    """
+
+    CONTEXT = """
+        ip ips ipv4 ipv6 address addresses server servers host hosts router gateway dns ping subnet network
+        proxy firewall vpn login logged
+        """.split()  # noqa: SIM905
+    SMALL_NUMBER = 64
+
+    def __init__(self) -> None:
+        super().__init__(name="ips")
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
+    ) -> list[RecognizerResult]:
+        results = super().analyze(text, entities, nlp_artifacts, regex_flags)
+        return [result for result in results if self._is_address(text, result)]
+
+    def _is_address(self, text: str, result: RecognizerResult) -> bool:
+        address = ipaddress.ip_interface(text[result.start : result.end]).ip
+        before, after = _before(text, result.start), text[result.end : result.end + 16]
+        if isinstance(address, ipaddress.IPv6Address):
+            first = text[result.start : result.end].split(":")[0]
+            is_slice = re.search(r"\w\[$", before) is not None and "]" in after[:1]
+            return (len(first) == 4 or address.ipv4_mapped is not None) and not is_slice
+        numbers = address.packed
+        if address.is_loopback or address.is_unspecified or numbers[0] == 255:
+            return False
+        if VERSION_BEFORE.search(before) or VERSION_AFTER.match(after) or FILE_NAME_AFTER.match(after):
+            return False
+        if max(numbers) < self.SMALL_NUMBER:
+            result.score = 0.3
+        return True
+
+
+class Ssns(UsSsnRecognizer):  # type: ignore[misc]
+    """US social security numbers: 3-2-4 with hyphens; with dots or spaces, or nine bare digits, only
+    beside a context word. Presidio's own rules say which numbers are never issued."""
+
+    PATTERNS = [  # noqa: RUF012 (Presidio's own form)
+        Pattern("hyphens", r"(?<![\w.+-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![\w-])", 0.5),
+        Pattern("gaps", r"(?<![\w.+-])[0-9]{3}([ .])[0-9]{2}\1[0-9]{4}(?![\w-])", 0.2),
+        Pattern("run", r"(?<![\w.+-])[0-9]{9}(?![\w-])", 0.05),
+    ]
+    CONTEXT = ["social", "ssn", "ssns"]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__(name="ssns")
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
+    ) -> list[RecognizerResult]:
+        results = super().analyze(text, entities, nlp_artifacts, regex_flags)
+        return [r for r in results if not NUMBERED_THING_BEFORE.search(_before(text, r.start))]
+
+
+def _result(recognizer: Any, span: tuple[int, int], score: float) -> RecognizerResult:
+    return RecognizerResult(
+        entity_type=recognizer.supported_entities[0],
+        start=span[0],
+        end=span[1],
+        score=score,
+        # Presidio's context enhancer writes into the explanation.
+        analysis_explanation=AnalysisExplanation(recognizer=recognizer.name, original_score=score),
+        recognition_metadata={
+            RecognizerResult.RECOGNIZER_NAME_KEY: recognizer.name,
+            RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
+        },
+    )
+
+
+def recognizer_of(entity: str, phone_regions: tuple[str, ...]) -> EntityRecognizer:
+    """The recognizer of one entity of the spec; KeyError for one that no pattern finds (PERSON)."""
+    if entity == "PHONE_NUMBER":
+        return Phones(phone_regions)
+    by_entity = {
+        "EMAIL_ADDRESS": Emails,
+        "CREDIT_CARD": Cards,
+        "IBAN_CODE": Ibans,
+        "IP_ADDRESS": Ips,
+        "US_SSN": Ssns,
+    }
+    return by_entity[entity]()

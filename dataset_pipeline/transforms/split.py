@@ -1,0 +1,310 @@
+"""split: which records train, validate and test, and which may do neither.
+
+Lives here: the assignment of groups by hash, and the verdicts that keep test text out of train.
+Keep out: MinHash and Jaccard (`near`), the order of verdicts within a range (`first_kept`),
+fetching texts of earlier days (the caller).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from dataset_pipeline import text
+from dataset_pipeline.records import TABLES, Split, Step, conform
+from dataset_pipeline.spec.params import SplitParams
+from dataset_pipeline.transforms import near, shingles
+from dataset_pipeline.transforms.dedup import ORDER, compared_texts
+from dataset_pipeline.transforms.first_kept import Members, first_kept_near
+
+FINGERPRINT: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_id": pl.String,
+    "day": pl.Date,
+    "source_rank": pl.Int32,
+    "group_key": pl.String,
+    "split": pl.String,
+    "comparison_key": pl.String,
+    "answer_key": pl.String,
+    "shingles": pl.Int32,
+    "bands": pl.List(pl.UInt64),
+}
+"""Columns of `fingerprint`; also what history is handed in as (kept rows of earlier days)."""
+
+_ALL = [split.value for split in Split]
+
+
+def group_key(records: pl.DataFrame) -> pl.Series:
+    """The key that is never split: `group:<group>`, else `prompt:<comparison key of the prompt as collected>`.
+
+    As collected, so that a better scrubber moves nothing. records: group, collected_messages.
+    """
+    collected = text.with_sides(records.select(messages="collected_messages"))["prompt"]
+    keys = text.comparison_key(collected.fill_null(""))
+    return records.select(
+        pl.when(pl.col("group").is_not_null())
+        .then(pl.concat_str(pl.lit("group:"), "group"))
+        .otherwise(pl.concat_str(pl.lit("prompt:"), pl.lit(keys)))
+        .alias("group_key")
+    ).to_series()
+
+
+def uniform(seed: int, key: str) -> float:
+    """A number in [0, 1) that only seed and key decide: sha256("<seed>\\x1f<key>") / 2**256."""
+    digest = hashlib.sha256(f"{seed}\x1f{key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest, "big") / 2**256
+
+
+def assigned(keys: pl.Series, params: SplitParams) -> pl.Series:
+    """The split of each group key: test below its ratio, then validation, then train."""
+    test, validation = params.ratios.test, params.ratios.test + params.ratios.validation
+    distinct = keys.unique().sort()
+    splits = [
+        Split.TEST.value if u < test else Split.VALIDATION.value if u < validation else Split.TRAIN.value
+        for u in (uniform(params.seed, key) for key in distinct)
+    ]
+    known = pl.DataFrame({"key": distinct, "split": pl.Series(splits, dtype=pl.String)})
+    return keys.to_frame("key").join(known, on="key", how="left", maintain_order="left")["split"]
+
+
+def fingerprint(records: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """Row-local measurements of RECORDS with cleaned `messages` and `collected_messages`: FINGERPRINT.
+
+    bands is null for a text of fewer words than a shingle, which is compared for equality only;
+    answer_key is the label, or '' where answers are free.
+    """
+    texts = compared_texts(records, params.answers_are_labels)
+    sets = shingles.shingle_sets(texts, params.ngram)
+    keys = group_key(records)
+    answers = records["label"].fill_null("") if params.answers_are_labels else pl.repeat("", records.height, dtype=pl.String, eager=True)
+    return records.select("record_id", "day", "source_rank").with_columns(
+        group_key=keys,
+        split=assigned(keys, params),
+        comparison_key=text.comparison_key(texts),
+        answer_key=answers,
+        shingles=pl.Series(sets.lengths.astype(np.int32)),
+        bands=near.band_keys(sets, params.near.bands, params.near.rows, params.near.seed),
+    ).select(pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items())
+
+
+def candidates(new: pl.DataFrame, history: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """record_id, other_id: pairs of a record of the range and an earlier kept one in another split to verify."""
+    asks = _asking(_positioned(new))
+    earlier = _positioned(history).rename({"split": "group"})
+    found = near.candidate_pairs(asks, earlier, params.near.bucket_cap).pairs
+    return (
+        found.join(asks.select("position", "record_id").unique(), on="position")
+        .join(earlier.select(other="position", other_id="record_id"), on="other")
+        .select("record_id", "other_id")
+        .unique()
+        .sort("record_id", "other_id")
+    )
+
+
+def split_records(
+    records: pl.DataFrame,
+    fingerprints: pl.DataFrame,
+    history: pl.DataFrame,
+    pairs: pl.DataFrame,
+    history_records: pl.DataFrame,
+    params: SplitParams,
+) -> pl.DataFrame:
+    """TABLES['split'] for `records`, by record_id.
+
+    history: FINGERPRINT of the kept rows of all earlier days; pairs: of `candidates`;
+    history_records: record_id and cleaned messages of at least every `other_id`.
+    In (day, source_rank, record_id) order: `no_evaluate_right` (its group validates or tests and
+    its source may not), `same_after_cleaning` (text and answer of an earlier kept record),
+    `near_other_split` (equal or near an earlier kept record of another split, whatever the answer).
+    `twin` is that record. A dropped record drops nobody.
+    """
+    new = _positioned(fingerprints).join(records.select("record_id", "may_evaluate"), on="record_id", how="left", maintain_order="left")
+    unfair = (pl.col("split") != Split.TRAIN.value) & ~pl.col("may_evaluate")
+    new = new.with_columns(is_unfair=unfair)
+    fair = new.filter(~pl.col("is_unfair"))
+    fair = _with_equals(fair, history)
+    heads = fair.filter(pl.col("same_twin").is_null() & (pl.col("head") == pl.col("position")))
+    back = _near_history(heads, records, history, pairs, history_records, params)
+    heads = heads.join(back, on="position", how="anti")
+    crossing = pl.concat([back, _near_each_other(heads, records, history, params)])
+    judged = _judge(new, fair, crossing, params)
+    return conform(judged.sort("record_id").select(*TABLES[Step.SPLIT]), Step.SPLIT)
+
+
+def split_all(records: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """`split_records` of one range without earlier days."""
+    nothing = pl.DataFrame(schema=FINGERPRINT)
+    pairs = pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
+    return split_records(records, fingerprint(records, params), nothing, pairs, records.clear(), params)
+
+
+def _positioned(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(*FINGERPRINT).sort(ORDER).with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64))
+
+
+def _asking(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each record once for every split that is not its own: `group` is the split it must not be near in."""
+    others = pl.DataFrame({"group": _ALL})
+    return frame.join(others, how="cross").filter(pl.col("group") != pl.col("split")).sort("position", "group")
+
+
+def _with_equals(fair: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+    """Adds same_twin (an earlier day's kept record with equal text and answer) and head (the first of
+    the range with equal text, answer and split)."""
+    earliest = (
+        history.sort(ORDER)
+        .unique(["comparison_key", "answer_key"], keep="first", maintain_order=True)
+        .select("comparison_key", "answer_key", same_twin="record_id")
+    )
+    return fair.join(earliest, on=["comparison_key", "answer_key"], how="left", maintain_order="left").with_columns(
+        head=pl.col("position").min().over("comparison_key", "answer_key", "split")
+    )
+
+
+def _sets(ids: pl.Series, records: pl.DataFrame, params: SplitParams) -> shingles.Ragged:
+    """Shingle sets of `ids` in their order; a text too short to shingle is one shingle of its own words,
+    so that it is near its equals and nothing else."""
+    found = ids.to_frame("record_id").join(records.select("record_id", "messages"), on="record_id", how="left", maintain_order="left")
+    texts = compared_texts(found, params.answers_are_labels)
+    sets = shingles.shingle_sets(texts, params.ngram)
+    keys = text.comparison_key(texts)
+    rows = [
+        sets.values[sets.offsets[n] : sets.offsets[n + 1]]
+        if sets.lengths[n]
+        else np.array([int(key[:16], 16)], dtype=np.uint64)
+        for n, key in enumerate(keys)
+    ]
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    values = np.concatenate(rows) if rows else np.empty(0, np.uint64)
+    return shingles.Ragged(values, shingles.offsets_of(lengths))
+
+
+_CROSSING: dict[str, type[pl.DataType]] = {
+    "position": pl.Int64, "near_twin": pl.String, "near_similarity": pl.Float64,
+}  # fmt: skip
+
+
+def _near_history(
+    heads: pl.DataFrame, records: pl.DataFrame, history: pl.DataFrame, pairs: pl.DataFrame,
+    history_records: pl.DataFrame, params: SplitParams,
+) -> pl.DataFrame:  # fmt: skip
+    """position, near_twin, near_similarity of heads that equal or are near an earlier day's record of another split."""
+    order = history.sort(ORDER).with_row_index("rank").select("rank", other_id="record_id", other_split="split", comparison_key="comparison_key")
+    equal = (
+        heads.select("position", "split", "comparison_key")
+        .join(order, on="comparison_key")
+        .filter(pl.col("split") != pl.col("other_split"))
+        .select("position", "rank", "other_id", pl.lit(1.0).alias("near_similarity"))
+    )
+    verified = (
+        pairs.join(heads.select("record_id", "position"), on="record_id")
+        .join(order.select("rank", "other_id"), on="other_id")
+        .sort("position", "rank")
+    )
+    ids, others = verified["record_id"].unique().sort(), verified["other_id"].unique().sort()
+    sets = near.dense(shingles.concat([_sets(ids, records, params), _sets(others, history_records, params)]))
+    left = ids.search_sorted(verified["record_id"]).to_numpy().astype(np.int64)
+    right = others.search_sorted(verified["other_id"]).to_numpy().astype(np.int64) + len(ids)
+    similarity = near.jaccard(sets, left, right, params.near.threshold)
+    alike = verified.with_columns(near_similarity=pl.Series(similarity, dtype=pl.Float64)).filter(
+        pl.col("near_similarity") >= params.near.threshold
+    )
+    return (
+        pl.concat([equal, alike.select("position", "rank", "other_id", "near_similarity")], how="vertical_relaxed")
+        .sort("position", "rank", "near_similarity", descending=[False, False, True])
+        .unique("position", keep="first", maintain_order=True)
+        .select("position", pl.col("other_id").alias("near_twin"), "near_similarity")
+        .cast(_CROSSING)  # type: ignore[arg-type]
+    )
+
+
+def _near_each_other(heads: pl.DataFrame, records: pl.DataFrame, history: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """As `_near_history`, for heads of one range among themselves: only kept ones drop others."""
+    if heads.height == 0:
+        return pl.DataFrame(schema=_CROSSING)
+    items = heads.sort("position").with_row_index("item").with_columns(pl.col("item").cast(pl.Int64))
+    # Equal texts always meet, whatever the bands say: their comparison key is one more bucket.
+    key = pl.col("comparison_key").str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    buckets = items.select(
+        "item", "split", bucket=pl.concat_list(pl.col("bands").fill_null(pl.lit([], dtype=pl.List(pl.UInt64))), key)
+    ).explode("bucket")
+    mixed = buckets.group_by("bucket").agg(splits=pl.col("split").n_unique()).filter(pl.col("splits") > 1)
+    homes = buckets.join(mixed.select("bucket"), on="bucket", how="semi")
+    if homes.height == 0:
+        return pl.DataFrame(schema=_CROSSING)
+    numbers = homes.select("bucket", "split").unique().sort("bucket", "split").with_row_index("number")
+    held = (
+        history.filter(pl.col("bands").is_not_null())
+        .select("split", bucket="bands")
+        .explode("bucket")
+        .join(numbers.select("bucket").unique(), on="bucket", how="semi")
+        .group_by("bucket", "split")
+        .agg(held=pl.len().cast(pl.Int64))
+    )
+    room = numbers.join(held, on=["bucket", "split"], how="left").sort("number")
+    homes = homes.join(numbers, on=["bucket", "split"]).sort("item", "number")
+    asks = (
+        homes.select("item", "bucket", own="split")
+        .join(numbers, on="bucket")
+        .filter(pl.col("split") != pl.col("own"))
+        .sort("item", "number")
+    )
+    found = first_kept_near(
+        near.dense(_sets(items["record_id"], records, params)),
+        _members(asks),
+        _members(homes),
+        (params.near.bucket_cap - room["held"].fill_null(0)).clip(0).to_numpy(),
+        params.near.threshold,
+    )
+    dropped = np.flatnonzero(found.twin >= 0)
+    return pl.DataFrame(
+        {
+            "position": items["position"].gather(dropped),
+            "near_twin": items["record_id"].gather(found.twin[dropped]),
+            "near_similarity": pl.Series(found.similarity[dropped], dtype=pl.Float64),
+        }
+    )
+
+
+def _members(frame: pl.DataFrame) -> Members:
+    return Members(frame["item"].to_numpy().astype(np.int64), frame["number"].to_numpy().astype(np.int64))
+
+
+def _judge(new: pl.DataFrame, fair: pl.DataFrame, crossing: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """Reason, twin, similarity and detail of every record from the relations found.
+
+    At most one record of equal text and answer is kept: an equal one in another split would cross.
+    """
+    same = ["comparison_key", "answer_key"]
+    kept = fair.filter(pl.col("same_twin").is_null() & (pl.col("head") == pl.col("position"))).join(
+        crossing, on="position", how="anti"
+    )
+    first = kept.select(*same, kept_position="position", kept_id="record_id")
+    facts = (
+        fair.select("position", "head", "same_twin", *same)
+        .join(crossing.rename({"position": "head"}), on="head", how="left")
+        .join(first, on=same, how="left")
+        .drop(same)
+    )
+    judged = new.join(facts, on="position", how="left", maintain_order="left")
+    crosses = pl.col("near_twin").is_not_null()
+    follows = (pl.col("kept_position") < pl.col("position")).fill_null(False)
+    copies = pl.col("same_twin").is_not_null() | follows
+    judged = judged.with_columns(
+        reason=pl.when("is_unfair").then(pl.lit("no_evaluate_right"))
+        .when(copies).then(pl.lit("same_after_cleaning"))
+        .when(crosses).then(pl.lit("near_other_split")),
+        twin=pl.when(pl.col("is_unfair")).then(pl.lit(None, pl.String))
+        .when(copies).then(pl.coalesce("same_twin", "kept_id"))
+        .when(crosses).then(pl.col("near_twin")),
+        similarity=pl.when(pl.col("is_unfair")).then(None).when(copies).then(1.0).when(crosses).then("near_similarity"),
+    )  # fmt: skip
+    judged = judged.with_columns(kept=pl.col("reason").is_null())
+    paired = pl.struct(
+        rule="reason", similarity=pl.col("similarity").round(6), threshold=pl.lit(params.near.threshold), twin="twin"
+    ).struct.json_encode()
+    unfair = pl.struct(rule="reason", split="split").struct.json_encode()
+    return judged.with_columns(
+        detail=pl.when("kept").then(pl.lit(None, pl.String)).when("is_unfair").then(unfair).otherwise(paired)
+    )

@@ -1,0 +1,106 @@
+"""What cleaning changes in a text, what it leaves, and what it counts."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_pipeline.transforms import cleaning
+from dataset_pipeline.transforms.cleaning import Profile, clean
+
+ZWJ, ZWNJ = "\u200d", "\u200c"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "counts"),
+    [
+        pytest.param("schÃ¶n", "schön", {"encoding": 1}, id="mojibake"),
+        pytest.param("a &amp; b &#39;c&#39;", "a & b 'c'", {"entities": 3}, id="entities"),
+        pytest.param("a &amp;amp; b", "a & b", {"entities": 2}, id="entity_in_entity"),
+        pytest.param("one\r\ntwo\rthree\u2028four", "one\ntwo\nthree\nfour", {"newlines": 3}, id="newlines"),
+        pytest.param("a\x00b\x07c\td", "abc\td", {"control": 2}, id="control"),
+        pytest.param("\x1b[31mred\x1b[0m", "red", {"control": 2}, id="terminal"),
+        pytest.param("\ufeffin\u00advi\u200bsi\u202eble", "invisible", {"invisible": 4}, id="invisible"),
+        pytest.param("cafe\u0301", "café", {"nfc": 1}, id="nfc"),
+        pytest.param("&am\u200bp;", "&", {"entities": 1, "invisible": 1}, id="two_passes"),
+    ],
+)
+def test_cleaning_one_fault_is_mended_and_counted(text: str, expected: str, counts: dict[str, int]) -> None:
+    assert clean(text, Profile.TEXT) == (expected, counts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u201cquoted\u201d, it\u2019s",
+        "\ufb01ne ligature",
+        "\uff26\uff35\uff2c\uff2c width",
+        "definately teh best",
+        "this&not that; AT&T",
+        "<p>a &amp; b</p>",
+        "12\u00a0€",
+    ],
+)
+def test_cleaning_style_and_markup_are_left(text: str) -> None:
+    assert clean(text, Profile.MESSAGE) == (text, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"\U0001f468{ZWJ}\U0001f469{ZWJ}\U0001f467 family", id="family"),
+        pytest.param(f"\U0001f3f3\ufe0f{ZWJ}\U0001f308 flag", id="rainbow_flag"),
+        pytest.param("\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", id="tag_flag"),
+        pytest.param(f"\u0645\u06cc{ZWNJ}\u062e\u0648\u0627\u0647\u0645", id="persian"),
+        pytest.param(f"\u0915\u094d{ZWJ}\u0937", id="devanagari"),
+    ],
+)
+def test_cleaning_joiner_with_a_meaning_is_kept(text: str) -> None:
+    assert clean(text, Profile.MESSAGE) == (text, {})
+
+
+def test_cleaning_joiner_and_tag_without_meaning_go() -> None:
+    assert clean(f"lat{ZWJ}in{ZWNJ} \U000e0041text", Profile.TEXT) == ("latin text", {"invisible": 3})
+
+
+def test_cleaning_message_spaces_are_trimmed() -> None:
+    assert clean("  two   words \t\nnext line  ", Profile.MESSAGE) == (
+        "two words\nnext line",
+        {"whitespace": 3},
+    )
+
+
+def test_cleaning_text_keeps_code() -> None:
+    code = "def f(x):\n    if x:\n\n\n\n        return  x"
+    assert clean(f"\n\n{code}\n\n", Profile.TEXT) == (code, {"whitespace": 1})
+
+
+def test_cleaning_text_keeps_an_indentation_that_later_lines_share() -> None:
+    assert clean("    x = 1\n    return x\n", Profile.TEXT)[0] == "    x = 1\n    return x"
+    assert clean("   yes", Profile.TEXT)[0] == "yes"
+
+
+def test_cleaning_label_is_only_stripped() -> None:
+    assert clean(" A &amp;  B\u200b \n", Profile.LABEL) == ("A &amp;  B\u200b", {"whitespace": 1})
+
+
+@given(st.text(alphabet=st.characters(codec="ascii")))
+def test_cleaning_text_that_skips_mending_would_not_be_changed_by_it(text: str) -> None:
+    if cleaning.may_need_mending(text):
+        return
+    import ftfy
+
+    untouched = ftfy.fix_text(text, uncurl_quotes=False, fix_latin_ligatures=False, fix_character_width=False)
+    assert untouched == text == unicodedata.normalize("NFC", text)
+    assert cleaning._without(text, Counter()) == text
+
+
+@given(st.text(alphabet="aé Ã©â€™&amp;<\n\t\r\u200b\u200d\u0301\x00\ufeff\u00ad"))
+def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+    for profile in Profile:
+        once, _ = clean(text, profile)
+        assert clean(once, profile) == (once, {})
