@@ -9,11 +9,13 @@ calls the engine and tells Dagster what came of it. Keep out: the order of stage
 
 import datetime as dt
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._utils.warnings import BetaWarning
 
 from dataset_pipeline.assets import words
 from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
@@ -27,6 +29,9 @@ from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES, St
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
 from dataset_pipeline.storage.warehouse import CheckRow, Warehouse
+
+# `backfill_policy` is marked as beta; the lock file pins the version it was tried with.
+warnings.filterwarnings("ignore", category=BetaWarning, module="dagster")
 
 RESULTS: dict[str, list[Outcome | PipelineError]] = {}
 """What the steps of a run in this process did, by run id: the command line's funnel reads it."""
@@ -72,7 +77,7 @@ def _source_spec(source: Source) -> dg.AssetSpec:
 
 def _check_specs(step: str) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(e.name, asset=step, description=f"{e.fault} ({e.severity})") for e in EXPECTATIONS[step]
+        dg.AssetCheckSpec(e.name, asset=str(step), description=f"{e.fault} ({e.severity})") for e in EXPECTATIONS[step]
     ]
 
 
@@ -84,7 +89,7 @@ def _common(project: Project, step: str) -> dict[str, Any]:
         ]
         metadata = {"dagster/table_name": f"main.{step}", "dagster/column_schema": dg.TableSchema(columns=columns)}
     return {
-        "name": step,
+        "name": str(step),  # Dagster serializes plain strings only, not enums
         "description": words.STEPS[step],
         "group_name": words.GROUPS[step],
         "code_version": project.params[step].hash()[:16],
@@ -113,8 +118,8 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
         days = [dt.date.fromisoformat(key) for key in context.partition_keys]
         ran = _Run(context, step, project)
         yield from ran.checks(lambda work: run_step(work, step, days, context.run_id))
-        for day in days:
-            context.add_asset_metadata(_day_metadata(ran, day), partition_key=day.isoformat())
+        for day, metadata in _day_metadata(ran, days).items():
+            context.add_asset_metadata(metadata, partition_key=day.isoformat())
         yield dg.MaterializeResult(metadata=_step_metadata(ran, days))
 
     return daily
@@ -229,7 +234,7 @@ def _check_result(row: CheckRow) -> dg.AssetCheckResult:
         metadata["days"] = dg.MetadataValue.json(list(row.days))
     return dg.AssetCheckResult(
         check_name=row.name,
-        asset_key=row.step,
+        asset_key=str(row.step),
         passed=row.passed,
         severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
         metadata=metadata,
@@ -257,39 +262,44 @@ def _step_metadata(ran: "_Run", days: list[dt.date]) -> dict[str, Any]:
     }
 
 
-def _day_metadata(ran: "_Run", day: dt.date) -> dict[str, Any]:
-    """Of one day: rows in, kept, dropped by reason, recipe, and for ingest the files with their rights."""
+def _day_metadata(ran: "_Run", days: list[dt.date]) -> dict[dt.date, dict[str, Any]]:
+    """Per day: rows in, kept, dropped by reason, recipe, and for ingest the files with their rights."""
     warehouse = ran.work.warehouse
-    published = warehouse.latest().get((ran.step, day))
+    latest = warehouse.latest()
     counted = warehouse.query(
-        f'SELECT reason, count(*) AS n FROM main."{ran.step}" WHERE day = ? AND NOT kept GROUP BY reason ORDER BY reason', [day]
+        f"""SELECT day, reason, count(*) AS n FROM main."{ran.step}" WHERE list_contains(?, day) AND NOT kept
+        GROUP BY ALL ORDER BY ALL""",
+        [days],
     )
-    metadata: dict[str, Any] = {
-        "dagster/partition_row_count": published.row_count if published else 0,
-        "rows_in": published.row_count if published else 0,
-        "kept": published.kept_count if published else 0,
-        "dropped": dg.MetadataValue.json({str(reason): int(n) for reason, n in counted.iter_rows()}),
-        "recipe": published.recipe if published else "",
-    }
-    for reason, n in counted.iter_rows():
-        metadata[f"dropped_{reason}"] = int(n)
-    if ran.step == Step.INGEST:
-        metadata |= _file_metadata(warehouse, day)
-    return metadata
+    batches = warehouse.table("batches", days) if ran.step == Step.INGEST else None
+    result = {}
+    for day in days:
+        published = latest.get((ran.step, day))
+        dropped = {str(reason): int(n) for on, reason, n in counted.iter_rows() if on == day}
+        rows, kept = (published.row_count, published.kept_count) if published else (0, 0)
+        result[day] = {
+            "dagster/partition_row_count": rows,
+            "rows_in": rows,
+            "kept": kept,
+            "dropped": dg.MetadataValue.json(dropped),
+            "recipe": published.recipe if published else "",
+            # One number a reason: the UI plots numbers over partitions.
+            **{f"dropped_{reason}": n for reason, n in dropped.items()},
+            **(_file_metadata(batches.filter(pl.col("day") == day)) if batches is not None else {}),
+        }
+    return result
 
 
-def _file_metadata(warehouse: Warehouse, day: dt.date) -> dict[str, Any]:
-    batches = warehouse.table("batches", [day])
+def _file_metadata(batches: pl.DataFrame) -> dict[str, Any]:
     shown = batches.with_columns(pl.col("day", "collected_at").dt.to_string("%Y-%m-%d"), pl.col("uses").list.join(", "))
     columns = ["source", "uri", "sha256", "bytes", "rows_read", "rows_rejected", "collected_at", "license", "holder", "uses"]
+    files = dg.MetadataValue.table(
+        [dg.TableRecord({k: row[k] for k in columns}) for row in shown.iter_rows(named=True)],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
+    )
     return {
         "rejected": int(batches["rows_rejected"].sum() or 0),
-        "files": dg.MetadataValue.table(
-            [dg.TableRecord({k: row[k] for k in columns}) for row in shown.iter_rows(named=True)],
-            schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
-        )
-        if batches.height
-        else dg.MetadataValue.text("no files on this day"),
+        "files": files if batches.height else dg.MetadataValue.text("no files on this day"),
     }
 
 

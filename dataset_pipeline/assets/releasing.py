@@ -299,6 +299,7 @@ def _manifest(
             "rejected": content.rejects.height,
             "released": content.released.height,
             "withheld": withheld,
+            "splits": {s.value: content.released.filter(pl.col("split") == s.value).height for s in Split},
             "funnel": [
                 {"step": s, "in": i, "kept": k, "dropped": d}
                 for s, i, k, d in funnel(content.tables, withheld, content.released.height)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, per_day, with_gauge
+from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
 from dataset_pipeline.text import comparison_text, with_sides
@@ -32,13 +32,8 @@ def gauges(audit: Audit) -> pl.DataFrame:
     """
     staged = audit.staged
     unnamed = staged.filter(~pl.col("kept") & (pl.col("eval_set").is_null() | pl.col("eval_item").is_null()))
-    result = with_gauge(common_gauges(audit), per_day(unnamed, pl.len().cast(pl.Int64), "unnamed_matches"), 0)
-    left = _left(audit)
-    measured = left.group_by(pl.col("day").alias("date")).agg(
-        pl.len().cast(pl.Int64).alias("eval_items_left"),
-        pl.col("record_id").sort().head(5).str.join(", ").alias("eval_items_left_culprit"),
-    )
-    return with_gauge(result, measured, 0)
+    result = with_gauge(common_gauges(audit), counted(unnamed, "unnamed_matches"), 0)
+    return with_gauge(result, counted(_left(audit), "eval_items_left"), 0)
 
 
 def _left(audit: Audit) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, per_day, with_gauge
+from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
 
@@ -53,5 +53,5 @@ def gauges(audit: Audit) -> pl.DataFrame:
         (disagreeing, "twins_with_other_answer"),
         (equal, "equal_kept"),
     ):
-        result = with_gauge(result, per_day(frame, pl.len().cast(pl.Int64), name), 0)
+        result = with_gauge(result, counted(frame, name), 0)
     return result

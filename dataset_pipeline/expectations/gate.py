@@ -18,11 +18,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
+import polars.selectors as cs
 
 from dataset_pipeline.spec.models import Gate
 
 Severity = Literal["critical", "warning"]
 Kind = Literal["unique", "not_null", "in_set", "between"]
+_NAN, _INFINITY = float("nan"), float("inf")
+_KEYS: dict[str, tuple[str, ...]] = {"rows": ("record_id", "day"), "gauges": ("day",)}
 MAX_NAMED = 20
 """Record ids named by a failed expectation, at most."""
 
@@ -117,10 +120,16 @@ def judge(suite: Sequence[Expectation], rows: pl.DataFrame, gauges: pl.DataFrame
 
     rows: record_id, day (String) and the columns the suite names, never text. gauges: day (String),
     n, and the gauges. A missing column, a null gauge, no gauges at all and an error inside the check
-    engine are failures: they say so in `observed`. Gauges may carry `<column>_culprit` columns.
+    engine are failures: they say so in `observed`. Gauges may carry `<column>_culprit` (String) and
+    `<column>_record_ids` (list of record ids) columns, which are named when the column fails.
     """
-    results = _run_engine(suite, rows, gauges)
-    return [_judgement(e, results.get(e.name, []), rows, gauges) for e in suite]
+    gauges = gauges.with_columns(cs.float().fill_nan(None))
+    try:
+        results, trouble = _run_engine(suite, rows, gauges), ""
+    except Exception as error:
+        # Whatever the engine raises closes the gate. Its message may quote values: only its type is told.
+        results, trouble = {}, f" ({type(error).__name__})"
+    return [_judgement(e, results.get(e.name, []), rows, gauges, trouble) for e in suite]
 
 
 def _run_engine(
@@ -140,7 +149,7 @@ def _run_engine(
         wanted = [e for e in suite if e.frame == frame_name]
         if not wanted:
             continue
-        key = ["record_id", "day"] if frame_name == "rows" else ["day"]
+        key = list(_KEYS[frame_name])
         columns = [c for c in dict.fromkeys([*key, *(c for e in wanted for c in e.columns)]) if c in frame.columns]
         asset = source.add_dataframe_asset(frame_name)
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
@@ -173,7 +182,8 @@ def _pandas_view(frame: pl.DataFrame) -> Any:
         elif dtype == pl.Boolean:
             columns[name] = pd.array(values, dtype="boolean")
         elif dtype.is_float():
-            columns[name] = pd.array([float("nan") if v is None else v for v in values], dtype="float64")
+            # Not-a-number would count as null and pass; infinity is out of every range.
+            columns[name] = pd.array([_NAN if v is None else _INFINITY if v != v else v for v in values], dtype="float64")
         else:
             columns[name] = pd.array(values, dtype=object)  # type: ignore[call-overload]
     return pd.DataFrame(columns)
@@ -197,10 +207,12 @@ def _built(gxe: Any, e: Expectation) -> list[Any]:
         if e.frame == "gauges" and e.kind != "not_null":
             # Value expectations skip nulls; a gauge that could not be measured is a failure.
             built.append(gxe.ExpectColumnValuesToNotBeNull(column=column, **common))
-    if e.frame == "gauges":
-        # An empty frame passes every value expectation; no gauge means nothing was looked at.
-        built.append(gxe.ExpectTableRowCountToBeBetween(min_value=1, **common))
     return built
+
+
+def _expected_results(e: Expectation) -> int:
+    """How many verdicts `_built` asks for: a check that the engine left out in silence is no pass."""
+    return len(e.columns) * (2 if e.frame == "gauges" and e.kind != "not_null" else 1)
 
 
 def _stripped(result: Any, key: list[str]) -> dict[str, Any]:
@@ -225,28 +237,31 @@ def _raised(info: Any) -> bool:
 
 
 def _judgement(
-    e: Expectation, results: list[dict[str, Any]], rows: pl.DataFrame, gauges: pl.DataFrame
+    e: Expectation, results: list[dict[str, Any]], rows: pl.DataFrame, gauges: pl.DataFrame, trouble: str
 ) -> Judgement:
     frame = rows if e.frame == "rows" else gauges
-    absent = [c for c in e.columns if c not in frame.columns]
-    if absent or not results or any(r["raised"] for r in results):
-        why = f"the column {', '.join(absent)} is not there" if absent else "the check could not be evaluated"
+    needed = (*_KEYS[e.frame], *e.columns, *((e.sample,) if e.min_sample else ()))
+    absent = [c for c in needed if c not in frame.columns]
+    if absent or len(results) != _expected_results(e) or any(r["raised"] for r in results):
+        why = f"the column {', '.join(absent)} is not there" if absent else f"the check could not be evaluated{trouble}"
         return Judgement(e, False, False, why, (), ())
     failed = [r for r in results if not r["success"]]
     keys = [k for r in failed for k in r["keys"]]
-    days = tuple(sorted({str(k["day"]) for k in keys}))
+    days = tuple(sorted({str(k["day"]) for k in keys if isinstance(k["day"], str)}))
     if e.frame == "rows":
-        ids = tuple(sorted({str(k["record_id"]) for k in keys}))
+        ids = tuple(sorted({str(k["record_id"]) for k in keys if isinstance(k["record_id"], str)}))
         count = len({(str(k["record_id"]), str(k["day"])) for k in keys}) or sum(r["count"] for r in failed)
         observed = f"{count} of {frame.height} records" if failed else f"all {frame.height} records"
         return Judgement(e, not failed, False, observed, days, ids[:MAX_NAMED])
     if gauges.height == 0:
+        # An empty frame passes every value expectation; no gauge means nothing was looked at.
         return Judgement(e, False, False, "no gauge was measured", (), ())
     judged = gauges.filter(pl.col("day").is_in(days)) if failed and days else gauges
-    sampled = judged.filter(pl.col(e.sample) >= e.min_sample) if e.min_sample else judged
+    sampled = judged.filter((pl.col(e.sample) >= e.min_sample).fill_null(True)) if e.min_sample else judged
     below = bool(failed) and e.min_sample > 0 and sampled.height == 0 and not _has_null(judged, e.columns)
+    ids = _ids(judged, e) if failed else ()
     culprits = _culprits(judged, e) if failed else ()
-    return Judgement(e, not failed, below, _observed(judged, e), days if failed else (), (), culprits)
+    return Judgement(e, not failed, below, _observed(judged, e), days if failed else (), ids, culprits)
 
 
 def _has_null(gauges: pl.DataFrame, columns: tuple[str, ...]) -> bool:
@@ -276,6 +291,11 @@ def _culprits(gauges: pl.DataFrame, e: Expectation) -> tuple[str, ...]:
         if f"{column}_culprit" in gauges.columns:
             names += [str(v) for v in gauges[f"{column}_culprit"].drop_nulls().unique().sort()]
     return tuple(dict.fromkeys(names))[:MAX_NAMED]
+
+
+def _ids(gauges: pl.DataFrame, e: Expectation) -> tuple[str, ...]:
+    lists = [gauges[f"{c}_record_ids"].explode().drop_nulls().to_list() for c in e.columns if f"{c}_record_ids" in gauges.columns]
+    return tuple(sorted({str(v) for values in lists for v in values}))[:MAX_NAMED]
 
 
 def observed_json(judgement: Judgement) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, per_day, with_gauge
+from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, per_day, with_gauge
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
 
@@ -14,6 +14,8 @@ SUITE: tuple[Expectation, ...] = (
                 "between", "gauges", ("batches_without_rights",), maximum=0),
     Expectation("reject_rate", "Too many rows could not be read: the export is damaged or changed its form.",
                 "between", "gauges", ("reject_rate",), maximum=0.01, min_sample=100, sample="rows_read"),
+    Expectation("rejects_conserved", "A row that could not be read is not among the rejects: it vanished.",
+                "between", "gauges", ("rejects_lost",), minimum=0, maximum=0),
     Expectation("files_whole", "A file ends in the middle: what is missing cannot be known.",
                 "between", "gauges", ("truncated_files",), maximum=0),
     Expectation("roles_valid", "Turns do not alternate, or a record that has an answer does not end with the assistant.",
@@ -27,7 +29,8 @@ SUITE: tuple[Expectation, ...] = (
 
 
 def rows(audit: Audit) -> pl.DataFrame:
-    return common_rows(audit)
+    """A record has arrived when a batch of its day, source and file has."""
+    return common_rows(audit, arrived=audit.extras["batches"].select("day", "source", "uri"))
 
 
 def gauges(audit: Audit) -> pl.DataFrame:
@@ -43,7 +46,9 @@ def gauges(audit: Audit) -> pl.DataFrame:
     result = with_gauge(result, _role_faults(audit.staged), 0)
     result = with_gauge(result, _repeated_ids(audit.staged), 0)
     result = with_gauge(result, per_day(rejects, pl.len().cast(pl.Int64), "rejected"), 0)
+    result = with_gauge(result, per_day(batches, pl.col("rows_rejected").sum(), "rows_rejected"), 0)
     return result.with_columns(
+        rejects_lost=pl.col("rows_rejected") - pl.col("rejected"),
         reject_rate=pl.when(pl.col("rows_read") > 0).then(pl.col("rejected") / pl.col("rows_read")).otherwise(0.0)
     )
 
@@ -61,7 +66,7 @@ def _named(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
 
 
 def _role_faults(staged: pl.DataFrame) -> pl.DataFrame:
-    return per_day(staged.filter(role_fault()), pl.len().cast(pl.Int64), "role_faults")
+    return counted(staged.filter(role_fault()), "role_faults")
 
 
 def role_fault() -> pl.Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dataset_pipeline.expectations.common import (
-    MIN_SAMPLE, Audit, common_gauges, common_rows, common_suite, per_day, with_gauge,
+    MIN_SAMPLE, Audit, common_gauges, common_rows, common_suite, counted, per_day, with_gauge,
 )  # fmt: skip
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
@@ -40,7 +40,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
             foreign_labels=pl.lit(0, pl.Int64), largest_label_share=pl.lit(0.0), smallest_label_records=pl.lit(10, pl.Int64)
         )
     foreign = kept.filter(~pl.col("label").is_in(labels["label"].implode()).fill_null(False))
-    result = with_gauge(result, per_day(foreign, pl.len().cast(pl.Int64), "foreign_labels"), 0)
+    result = with_gauge(result, counted(foreign, "foreign_labels"), 0)
     shares = kept.group_by("day", "label").len().group_by(pl.col("day").alias("date")).agg(
         (pl.col("len").max() / pl.col("len").sum()).alias("largest_label_share")
     )

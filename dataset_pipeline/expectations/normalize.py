@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dataset_pipeline.expectations.common import (
-    MIN_SAMPLE, Audit, common_gauges, common_rows, common_suite, per_day, with_gauge,
+    MIN_SAMPLE, Audit, common_gauges, common_rows, common_suite, counted, per_day, with_gauge,
 )  # fmt: skip
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.expectations.ingest import role_fault
@@ -50,7 +50,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
     unknown = pl.col("prompt_language").is_null().mean()
     result = with_gauge(result, per_day(kept, unknown, "unknown_language_share"), 0.0)
     labelled = kept.select("day", "record_id", "messages").join(audit.records.select("record_id", "label"), on="record_id", how="left")
-    return with_gauge(result, per_day(labelled.filter(role_fault()), pl.len().cast(pl.Int64), "role_faults"), 0)
+    return with_gauge(result, counted(labelled.filter(role_fault()), "role_faults"), 0)
 
 
 def _texts(frame: pl.DataFrame) -> list[str]:

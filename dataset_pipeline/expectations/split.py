@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, per_day, with_gauge
+from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Split, Step
 from dataset_pipeline.text import WORD, folded
@@ -63,7 +63,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
         (_crossing(kept, so_far, "group_key"), "crossing_groups"),
         (_crossing_pairs(audit, kept, so_far), "crossing_pairs"),
     ):
-        result = with_gauge(result, per_day(frame, pl.len().cast(pl.Int64), name), 0)
+        result = with_gauge(result, counted(frame, name), 0)
     return result.join(_so_far(audit, so_far), on="date", how="left")
 
 

@@ -81,7 +81,9 @@ _UNSPACED = frozenset(
 )
 """Scripts without spaces between words: each letter counts as a word."""
 
-_ADDRESS = re.compile(r"\S+://\S+|www\.\S+|\S+@\S+|(?<!\w)[@#]\w+")
+_ADDRESS = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[!-~]+|\bwww\.[!-~]+|[A-Za-z0-9._+-]{0,64}@[A-Za-z0-9._-]+|(?<!\w)#\w+"
+)
 """Addresses, handles and tags: in no language, whatever their letters."""
 
 _NUMBER = re.compile(r"\W*\d[\d.,:]*\W*")
@@ -141,8 +143,13 @@ def detect(texts: pl.Series, languages: tuple[str, ...]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
+def _without_addresses(text: str) -> str:
+    # The marks are looked for first: most texts have none, and the pattern is slow.
+    return _ADDRESS.sub(" ", text) if any(mark in text for mark in ("@", "#", "://", "www.")) else text
+
+
 def _detected(text: str, spec: frozenset[str]) -> tuple[str | None, float | None, float | None]:
-    text = _ADDRESS.sub(" ", text)
+    text = _without_addresses(text)
     if not any(map(str.isalpha, text)):
         return None, None, None
     ranked = _identifier().rank(text)
@@ -165,7 +172,7 @@ def can_be_told(text: str, languages: tuple[str, ...]) -> bool:
     enough), or more than three words, most of them plain: not code. In scripts without spaces each
     letter is a word.
     """
-    text = _ADDRESS.sub(" ", text)
+    text = _without_addresses(text)
     letters = [char for char in text if char.isalpha()]
     visible = sum(1 for char in text if not char.isspace())
     # Marks belong to the letters they sit on: Indic and Arabic vowel signs are no symbols.

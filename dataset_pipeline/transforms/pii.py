@@ -26,6 +26,7 @@ MIN_SCORE = 0.4
 """Presidio's own floor for a finding that a context word supports."""
 
 _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(ALL_ENTITIES)})\]")
+_TOKEN = re.compile(r"\w+|\s+|[^\w\s]+")
 _DIGIT = re.compile(r"\d")
 _DOTTED_QUAD = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
 
@@ -136,10 +137,11 @@ def _engine(phone_regions: tuple[str, ...]) -> AnalyzerEngine:
 
 
 def _blank_nlp_engine(context: frozenset[str]) -> Any:
-    """spaCy's English tokenizer as Presidio's engine; each token's lemma is its lower-cased text.
+    """A blank spaCy pipeline as Presidio's engine; each token's lemma is its lower-cased text.
 
     A blank pipeline has no lemmas, and without lemmas no context word ever counts. `context` words are
-    no stop words: spaCy lists 'call' among them.
+    no stop words: spaCy lists 'call' among them. Tokens are runs of word characters, of marks and of
+    space: spaCy's own tokenizer takes minutes for a long text without spaces.
     """
     import spacy
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
@@ -159,9 +161,18 @@ def _blank_nlp_engine(context: frozenset[str]) -> Any:
             nlp = spacy.blank("en")
             nlp.add_pipe("lowercase_lemma")
             nlp.max_length = sys.maxsize  # the limit guards parsers and taggers, of which there is none
+
+            def tokens(text: str) -> Doc:
+                words = _TOKEN.findall(text)
+                return Doc(nlp.vocab, words=words, spaces=[False] * len(words))
+
+            nlp.tokenizer = tokens
             self.nlp = {"en": nlp}
 
         def is_stopword(self, word: str, language: str) -> bool:
             return word not in context and bool(super().is_stopword(word, language))
+
+        def is_punct(self, word: str, language: str) -> bool:
+            return not any(map(str.isalnum, word))
 
     return BlankNlpEngine(models=[{"lang_code": "en", "model_name": "blank"}])

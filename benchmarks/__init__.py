@@ -1,0 +1,1 @@
+"""Measurements of whole runs: see README.md beside this file. Nothing of the package imports it."""

@@ -1,0 +1,87 @@
+"""One run of a project in this process, measured: seconds per step, rows, peak memory.
+
+Run as `python -m benchmarks.measure SPEC`, once per figure, so that peak memory is that run's own.
+Lives here: running and timing. Keep out: laying out projects, tables.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+KIBIBYTES_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
+"""`ru_maxrss` counts bytes on macOS and kibibytes elsewhere."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One step of a run."""
+
+    step: str
+    seconds: float
+    rows: int
+    kept: int
+    days: int
+    """Days published; 0 where the step was up to date."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run in a process of its own."""
+
+    start_seconds: float
+    """Imports, the spec, hashing the files, opening the warehouse."""
+    steps: list[Timed]
+    seconds: float
+    peak_mib: float
+
+
+def run(spec: Path) -> Run:
+    """Make whatever is missing or stale of the project, release it, and time each part."""
+    began = time.perf_counter()
+    import great_expectations  # noqa: F401 - five seconds that no step should be charged for
+
+    from dataset_pipeline.assets.engine import Outcome, context_of, run_step
+    from dataset_pipeline.assets.plan import status_of
+    from dataset_pipeline.assets.protecting import protected_recipe, run_protected
+    from dataset_pipeline.assets.releasing import run_release
+    from dataset_pipeline.records import DAILY_STEPS
+    from dataset_pipeline.spec.load import load_project
+    from dataset_pipeline.storage.sources import calendar
+
+    project = load_project(spec)
+    context = context_of(project)
+    days = calendar(project, context.found)
+    run_id = f"benchmark-{time.time_ns()}"
+    started = last = time.perf_counter()
+    steps: list[Timed] = []
+
+    def note(outcome: Outcome) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        counts = outcome.counts.values()
+        steps.append(
+            Timed(
+                str(outcome.step),
+                now - last,
+                sum(c.rows for c in counts),
+                sum(c.kept for c in counts),
+                len(outcome.published),
+            )
+        )
+        last = now
+
+    note(run_protected(context, run_id))
+    for step in DAILY_STEPS:
+        note(run_step(context, step, days, run_id))
+    note(run_release(context, status_of(context, protected_recipe(context)), run_id))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES_PER_UNIT / 1024
+    return Run(started - began, steps, time.perf_counter() - began, peak)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(run(Path(sys.argv[1])))))

@@ -1,0 +1,138 @@
+"""The command line: arguments in, one function of a sibling module called, exit code out.
+
+Lives here: commands, options, and turning errors a user can mend into words and exit codes. Keep
+out: doing anything. Imports are lazy: `--help` answers before Polars or Dagster could be loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataset_pipeline import __version__
+from dataset_pipeline.errors import PipelineError
+
+DEFAULT_SPEC = "data/dataset.yaml"
+
+
+class _Group(click.Group):
+    """Turns errors that a user can mend into their message and exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Stopped. What was published stays; run again to go on.", err=True)
+            ctx.exit(130)
+
+
+def spec_option(command: Any) -> Any:
+    return click.option(
+        "--spec", type=click.Path(path_type=Path), default=Path(DEFAULT_SPEC), show_default=True, help="The spec file."
+    )(command)
+
+
+def json_option(command: Any) -> Any:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dataset-pipeline")
+def main() -> None:
+    """One spec file and raw files in; a gated, versioned, explainable training dataset out.
+
+    Exit codes: 0 done, 1 a gate closed or a step failed, 2 the spec or the call is wrong, 3 the warehouse is busy.
+    """
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--from", "source", type=click.Path(path_type=Path), help="A data file to write the spec for.")
+def init(folder: Path, source: Path | None) -> None:
+    """Make a new project FOLDER with a commented spec."""
+    from dataset_pipeline.cli import start
+
+    start.init(folder, source)
+
+
+@main.command()
+@spec_option
+@json_option
+def check(spec: Path, as_json: bool) -> None:
+    """Check the spec, its files and its rights; every problem at once."""
+    from dataset_pipeline.cli import checking
+
+    sys.exit(checking.check(spec, as_json))
+
+
+@main.command()
+@spec_option
+@json_option
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day to make.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day to make.")
+@click.option("--select", "select", help="Make this step and what follows it.")
+def run(spec: Path, as_json: bool, first: Any, last: Any, select: str | None) -> None:
+    """Make what is missing or stale: plan, progress, funnel, release."""
+    from dataset_pipeline.cli import running
+
+    chosen = running.Choice(first.date() if first else None, last.date() if last else None, select)
+    sys.exit(running.run(spec, as_json, chosen))
+
+
+@main.command()
+@spec_option
+@json_option
+def status(spec: Path, as_json: bool) -> None:
+    """What is published, stale or missing, and why."""
+    from dataset_pipeline.cli import asking
+
+    sys.exit(asking.status(spec, as_json))
+
+
+@main.command()
+@click.argument("record")
+@spec_option
+@json_option
+def explain(record: str, spec: Path, as_json: bool) -> None:
+    """The history of one RECORD: its id, SOURCE:ID, or FILE:LINE."""
+    from dataset_pipeline.cli import asking
+
+    sys.exit(asking.explain(record, spec, as_json))
+
+
+@main.command()
+@click.argument("release", default="latest")
+@spec_option
+def verify(release: str, spec: Path) -> None:
+    """Check every hash and row count of a RELEASE (a version, a folder, or latest)."""
+    from dataset_pipeline.cli import checking
+
+    sys.exit(checking.verify(release, spec))
+
+
+@main.command()
+@spec_option
+@click.option("--port", type=click.IntRange(1024, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
+def ui(spec: Path, port: int) -> None:
+    """Open Dagster (webserver and daemon) on 127.0.0.1."""
+    from dataset_pipeline.cli import start
+
+    start.ui(spec, port)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the spec, for editors."""
+    from dataset_pipeline.cli import start
+
+    start.schema()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Dagster in this process: its instance beside the spec, and runs over ranges of days.
+
+Lives here: everything `run` needs of Dagster. Keep out: planning (`running`), the assets themselves.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterRunStatus
+
+from dataset_pipeline.assets.engine import Outcome
+from dataset_pipeline.assets.graph import RESULTS
+from dataset_pipeline.assets.steps import Context
+from dataset_pipeline.definitions import build_definitions
+from dataset_pipeline.errors import PipelineError
+from dataset_pipeline.records import DAILY_STEPS
+
+_PID_TAG = "dataset_pipeline/pid"
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+INSTANCE_CONFIG = """\
+# Written by dataset-pipeline: Dagster's state lives here, beside the spec.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+"""
+
+
+class StepFailed(PipelineError):
+    """A step ended with an error that is not the user's to mend: a fault of ours."""
+
+
+def ensure_home(home: Path) -> None:
+    """Make Dagster's folder and its configuration."""
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists() or config.read_text(encoding="utf-8") != INSTANCE_CONFIG:
+        part = config.with_suffix(".part")
+        part.write_text(INSTANCE_CONFIG, encoding="utf-8")
+        part.replace(config)
+
+
+class Orchestrator:
+    """Materializes assets in this process and remembers it in the project's Dagster instance."""
+
+    def __init__(self, context: Context):
+        ensure_home(context.project.dagster_home)
+        self.context = context
+        self.instance = dg.DagsterInstance.from_config(str(context.project.dagster_home))
+        self.job = build_definitions(context.project).resolve_implicit_global_asset_job_def()
+
+    def __enter__(self) -> Orchestrator:
+        self._end_dead_runs()
+        self._report_unknown()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.instance.dispose()
+
+    def materialize(self, steps: list[str], days: tuple[dt.date, dt.date] | None = None) -> list[Outcome | PipelineError]:
+        """Materialize assets, for a range of days where they have days. Returns what each did, or its error."""
+        if not steps:
+            return []
+        tags = {_PID_TAG: str(os.getpid())}
+        if days is not None:
+            tags |= {_RANGE_START: days[0].isoformat(), _RANGE_END: days[1].isoformat()}
+        result = self.job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(step) for step in steps],
+            tags=tags,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        found = RESULTS.pop(result.run_id, [])
+        if not result.success and not any(isinstance(r, PipelineError) for r in found):
+            found.append(StepFailed(_failure_words(result)))
+        return found
+
+    def _end_dead_runs(self) -> None:
+        """A run of a process that is gone did not end by itself: tell Dagster, or it shows as running for ever."""
+        unfinished = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])
+        for run in self.instance.get_runs(unfinished):
+            pid = run.tags.get(_PID_TAG)
+            if pid is not None and not _is_alive(int(pid)):
+                self.instance.report_run_failed(run, "The process of this run is gone; what it had published stays.")
+
+    def _report_unknown(self) -> None:
+        """Publications of a run that died between our commit and Dagster's event are reported now."""
+        by_run: dict[str, set[tuple[str, str]]] = {}
+        for (step, day), publication in self.context.warehouse.latest().items():
+            if step in DAILY_STEPS and day is not None:
+                by_run.setdefault(publication.run_id, set()).add((step, day.isoformat()))
+        for run_id, published in by_run.items():
+            run = self.instance.get_run_by_id(run_id)
+            if run is None or run.status == DagsterRunStatus.SUCCESS:
+                continue
+            known = {
+                (event.asset_key.to_user_string(), event.partition)
+                for event in (
+                    entry.dagster_event
+                    for entry in self.instance.all_logs(run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+                )
+                if event is not None and event.asset_key is not None
+            }
+            for step, day in sorted(published - known):
+                self.instance.report_runless_asset_event(
+                    dg.AssetMaterialization(
+                        step, partition=day, description="Published by a run that ended before it could say so.",
+                        metadata={"run": run_id},
+                    )
+                )  # fmt: skip
+
+
+def _failure_words(result: dg.ExecuteInProcessResult) -> str:
+    """The innermost error of a failed run, with its place: a fault of ours, to be reported."""
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            place = error.stack[-1].strip() if error is not None and error.stack else ""
+            said = error.message.strip() if error is not None else "no message"
+            return f"{event.step_key}: failed with an error of its own, nothing of it was published: {said}\n{place}"
+    return "The run failed before a step began; see the run in `dataset-pipeline ui`."
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

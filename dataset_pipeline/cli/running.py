@@ -1,0 +1,293 @@
+"""`dataset-pipeline run`: plan, make each stretch of days through Dagster, release, say what came of it.
+
+Lives here: the loop that sets bad days aside, and the words around it. Keep out: what a step does
+(`assets.engine`), rendering (`show`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
+from dataset_pipeline.assets.plan import State, Status, ranges, status_of
+from dataset_pipeline.assets.protecting import protected_recipe
+from dataset_pipeline.assets.releasing import is_released, missing_days, release_recipe, stale_days
+from dataset_pipeline.assets.steps import Context
+from dataset_pipeline.cli import show
+from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy
+from dataset_pipeline.progress import REPORTER
+from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
+from dataset_pipeline.spec.load import load_project
+from dataset_pipeline.storage import releases
+from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
+
+if TYPE_CHECKING:
+    from dataset_pipeline.cli.orchestrator import Orchestrator
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the plan the user asked for."""
+
+    first: dt.date | None = None
+    last: dt.date | None = None
+    select: str | None = None
+
+    def days(self, days: Iterable[dt.date]) -> list[dt.date]:
+        return [d for d in days if (self.first is None or d >= self.first) and (self.last is None or d <= self.last)]
+
+    def steps(self) -> list[str]:
+        """The daily steps to run. Raises SpecError for a step that does not exist."""
+        if self.select is None:
+            return [str(step) for step in DAILY_STEPS]
+        names = [str(step) for step in DAILY_STEPS]
+        if self.select == RELEASE:
+            return []
+        if self.select not in names:
+            raise SpecError([Problem("--select", f"no step is called {self.select!r}.", f"Steps: {', '.join([*names, RELEASE])}.")])
+        return names[names.index(self.select) :]
+
+
+@dataclass
+class _Report:
+    """What happened so far: bad days with their reasons, the error that ended it, seconds by step."""
+
+    bad: dict[dt.date, list[str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run(spec: Path, as_json: bool, choice: Choice) -> int:
+    """Make what is missing or stale. Returns the exit code."""
+    out = show.console(as_json)
+    project = load_project(spec)
+    context = context_of(project)
+    steps = choice.steps()
+    hold_run_lock(project.warehouse_path)
+    try:
+        return _run(context, out, as_json, choice, steps)
+    finally:
+        release_run_lock(project.warehouse_path)
+
+
+def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: list[str]) -> int:
+    for note in context.found.notes:
+        out.print(f"note: {note}")
+    status = status_of(context, protected_recipe(context))
+    stretches = ranges(choice.days(_flat(status.stretches()))) if steps else []
+    latest = context.warehouse.latest()
+    is_current = is_released(context, latest, release_recipe(context, latest, status))
+    report = _Report()
+    if not stretches and is_current:
+        out.print(f"Nothing to do: every day is up to date and release {releases.latest_version(context.project.releases_path)} holds it.")
+    else:
+        _print_plan(out, status, stretches, is_current)
+        _make(context, out, status, stretches, steps, report)
+    return _finish(context, out, as_json, report)
+
+
+def _flat(stretches: list[tuple[dt.date, dt.date]]) -> list[dt.date]:
+    return [first + dt.timedelta(days=n) for first, last in stretches for n in range((last - first).days + 1)]
+
+
+def _print_plan(out: Console, status: Status, stretches: list[tuple[dt.date, dt.date]], is_current: bool) -> None:
+    out.print("Plan:")
+    for steps, words in plan_lines(status):
+        out.print(f"  {steps}: {words}")
+    for first, last in stretches:
+        out.print(f"  make {show.day_range(first, last)}, then release")
+    if not stretches:
+        out.print("  release" + (" (up to date)" if is_current else ""))
+
+
+def plan_lines(status: Status) -> list[tuple[str, str]]:
+    """What is missing or stale: steps in the same state for the same reason on the same days share a line."""
+    by_step: dict[tuple[str, State], tuple[list[dt.date], list[str]]] = {}
+    for entry in status.of(State.MISSING, State.STALE):
+        days, reasons = by_step.setdefault((entry.step, entry.state), ([], []))
+        days += [entry.day] if entry.day is not None else []
+        reasons += [r for r in entry.reasons if r not in reasons and not r.endswith("is not up to date")]
+    lines: dict[str, list[str]] = {}
+    for (step, state), (days, reasons) in by_step.items():
+        on = f", {_ranges_in_words(days)}" if days else ""
+        why = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+        lines.setdefault(f"{state.value}{on}: {why or 'what it reads is not up to date'}", []).append(step)
+    return [(", ".join(steps), words) for words, steps in lines.items()]
+
+
+def _ranges_in_words(days: list[dt.date]) -> str:
+    words = [show.day_range(a, b) for a, b in ranges(days)]
+    return f"{len(days)} days ({', '.join(words[:4])}{', …' if len(words) > 4 else ''})" if len(days) > 1 else words[0]
+
+
+def _make(
+    context: Context, out: Console, status: Status, stretches: list[tuple[dt.date, dt.date]], steps: list[str], report: _Report
+) -> None:
+    out.print("starting Dagster")
+    from dataset_pipeline.cli.orchestrator import Orchestrator
+
+    bars = show.Bars(out, len(stretches) * len(steps) + 2)
+    token = REPORTER.set(bars)
+    try:
+        with Orchestrator(context) as orchestrator, bars:
+            if any(e.step == PROTECTED for e in status.of(State.MISSING, State.STALE)):
+                _note_failure(report, orchestrator.materialize([PROTECTED]))
+            if not report.failures:
+                _make_stretches(context, orchestrator, stretches, steps, report)
+            if not report.failures:
+                _note_failure(report, orchestrator.materialize([RELEASE]))
+    finally:
+        REPORTER.reset(token)
+        report.seconds = bars.seconds
+
+
+def _make_stretches(
+    context: Context, orchestrator: Orchestrator, stretches: list[tuple[dt.date, dt.date]], steps: list[str], report: _Report
+) -> None:
+    """Make each stretch; a bad day is set aside and what is left of its stretch is made again."""
+    todo = list(stretches)
+    while todo and not report.failures:
+        first, last = todo.pop(0)
+        results = orchestrator.materialize(steps, (first, last))
+        error = next((r for r in results if isinstance(r, PipelineError)), None)
+        if error is None:
+            continue
+        if not isinstance(error, BadDay):
+            _note_failure(report, results)
+            return
+        days = _flat([(first, last)])
+        bad = {d: error.days[str(d)] for d in days if str(d) in error.days} or {d: [str(error)] for d in days}
+        report.bad |= {day: [f"{error.step}: {text}" if not isinstance(error, GateClosed) else text for text in texts] for day, texts in bad.items()}
+        _refuse_lost_sources(context, error)
+        todo = ranges([d for d in days if d not in report.bad]) + todo
+
+
+def _refuse_lost_sources(context: Context, error: BadDay) -> None:
+    """A file that is no batch makes a bad day; where every file of a source is none, the spec is wrong."""
+    if error.step != Step.INGEST or isinstance(error, GateClosed):
+        return
+    messages = [text for texts in error.days.values() for text in texts]
+    problems = []
+    for source in context.project.spec.sources:
+        files = [f.uri for f in context.found.files if f.source == source.name]
+        own = [next((m for m in messages if m.startswith(f"{uri}:")), None) for uri in files]
+        if files and all(own):
+            problems += [Problem(f"{context.project.path.name}: source {source.name}", text) for text in own[:5] if text]
+    if problems:
+        raise SpecError(problems)
+
+
+def _note_failure(report: _Report, results: list[Outcome | PipelineError]) -> None:
+    for result in results:
+        if isinstance(result, WarehouseBusy):
+            raise result
+        if isinstance(result, PipelineError):
+            report.failures.append(str(result))
+
+
+# --- the end ------------------------------------------------------------------------------
+
+
+def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> int:
+    status = status_of(context, protected_recipe(context))
+    summary = summarize(context, status, report.seconds)
+    if summary["ingested"] or summary["rejected"]:
+        show.print_funnel(out, summary["ingested"], summary["rejected"], _funnel(context, summary))
+    checks = summary["checks"]
+    out.print(f"checks: {checks['passed']} passed, {checks['warned']} warned, {checks['failed']} failed")
+    for line in _warnings(context):
+        out.print(f"  warning: {line}")
+    for day, reasons in sorted(report.bad.items()):
+        for reason in reasons:
+            out.print(f"bad day {day}: {reason}")
+    for failure in report.failures:
+        out.print(failure)
+    for word in ("missing", "stale"):
+        if summary[f"{word}_days"]:
+            out.print(f"{word} days: {', '.join(summary[f'{word}_days'])}")
+    if summary["release"]:
+        splits = ", ".join(f"{name} {n}" for name, n in summary["released"].items())
+        out.print(f"release: {_relative(Path(summary['release']))} ({splits})")
+    else:
+        out.print("no release yet")
+    if as_json:
+        print(json.dumps(summary, sort_keys=True))
+    return 1 if report.bad or report.failures else 0
+
+
+def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
+    """The line of `run --json`: totals of what is published and released now."""
+    warehouse = context.warehouse
+    batches = warehouse.query("SELECT coalesce(sum(rows_ingested), 0)::BIGINT AS i, coalesce(sum(rows_rejected), 0)::BIGINT AS r FROM batches").row(0)
+    dropped: dict[str, dict[str, int]] = {}
+    for step in DAILY_STEPS:
+        counted = warehouse.query(f'SELECT reason, count(*) AS n FROM main."{step}" WHERE NOT kept GROUP BY reason ORDER BY reason')
+        if counted.height:
+            dropped[str(step)] = {str(reason): int(n) for reason, n in counted.iter_rows()}
+    version = releases.latest_version(context.project.releases_path)
+    folder = context.project.releases_path / version if version else None
+    manifest = json.loads((folder / releases.MANIFEST).read_text(encoding="utf-8")) if folder else None
+    if manifest and manifest["counts"]["withheld"]:
+        dropped[RELEASE] = {"contradiction": manifest["counts"]["withheld"]}
+    judged = warehouse.query(
+        """SELECT passed, is_warning, count(*) AS n FROM (
+            SELECT * FROM checks QUALIFY row_number() OVER (PARTITION BY step, name ORDER BY judged_at DESC) = 1
+        ) GROUP BY ALL"""
+    )
+    counts = {"passed": 0, "warned": 0, "failed": 0}
+    for passed, is_warning, n in judged.iter_rows():
+        counts["passed" if passed else "warned" if is_warning else "failed"] += int(n)
+    return {
+        "release": str(folder) if folder else None,
+        "ingested": int(batches[0]),
+        "rejected": int(batches[1]),
+        "dropped": dropped,
+        "released": manifest["counts"]["splits"] if manifest else {},
+        "checks": counts,
+        "missing_days": [str(day) for day in missing_days(status)],
+        "stale_days": [str(day) for day in stale_days(status)],
+        "seconds": seconds,
+    }
+
+
+def _funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, int, dict[str, int]]]:
+    rows = []
+    for step in DAILY_STEPS:
+        n, kept = context.warehouse.query(f'SELECT count(*) AS n, count(*) FILTER (kept) AS k FROM main."{step}"').row(0)
+        rows.append((str(step), int(n), int(kept), summary["dropped"].get(str(step), {})))
+    released = sum(summary["released"].values())
+    if summary["release"]:
+        rows.append((RELEASE, rows[-1][2], released, summary["dropped"].get(RELEASE, {})))
+    return rows
+
+
+def _warnings(context: Context) -> list[str]:
+    """The warnings of the newest judgements, a line each."""
+    found = context.warehouse.query(
+        """SELECT step, name, observed, days FROM checks
+        QUALIFY row_number() OVER (PARTITION BY step, name ORDER BY judged_at DESC) = 1 AND is_warning
+        ORDER BY step, name"""
+    )
+    lines = []
+    for step, name, observed, days in found.iter_rows():
+        facts = json.loads(observed)
+        on = json.loads(days)
+        culprits = f" by {', '.join(facts['culprits'])}" if facts.get("culprits") else ""
+        limit = f" (limit {facts['limit']})" if facts.get("limit") else ""
+        lines.append(f"{step}.{name}: {facts['observed']}{limit}{culprits}" + (f" on {', '.join(on[:5])}" if on and on != ["all"] else ""))
+    return lines
+
+
+def _relative(path: Path) -> str:
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return str(path)

@@ -1,0 +1,80 @@
+"""Fixtures that many tests share: the sample project un-run, run, and one step's real rows before its gate.
+
+Lives here: copies of `data/` and what a run makes of them. Keep out: named frames of one subject's tests.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dataset_pipeline.assets.engine import context_of, run_step
+from dataset_pipeline.assets.plan import status_of
+from dataset_pipeline.assets.protecting import protected_recipe, run_protected
+from dataset_pipeline.assets.releasing import run_release
+from dataset_pipeline.assets.steps import Context
+from dataset_pipeline.records import DAILY_STEPS, Step
+from dataset_pipeline.spec.load import load_project
+from dataset_pipeline.storage.locks import release_run_lock
+from dataset_pipeline.storage.sources import calendar
+from dataset_pipeline_tests.test_expectations_common import Made, made_of
+
+SAMPLE = Path(__file__).parent.parent / "data"
+_STATE = shutil.ignore_patterns("warehouse.duckdb*", "cache.duckdb*", "releases", ".dagster")
+
+
+def sample_context(root: Path) -> Context:
+    """The context of the project in `root`, as a command would make it."""
+    return context_of(load_project(root / "dataset.yaml"))
+
+
+def run_whole(root: Path, run_id: str = "whole") -> Context:
+    """Run every step over the whole calendar and release it, as `dataset-pipeline run` does."""
+    context = sample_context(root)
+    days = calendar(context.project, context.found)
+    run_protected(context, run_id)
+    for step in DAILY_STEPS:
+        run_step(context, step, days, run_id)
+    run_release(context, status_of(context, protected_recipe(context)), run_id)
+    return context
+
+
+@pytest.fixture(scope="session")
+def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a fully run copy of the sample project. Read-only by convention: many tests share it."""
+    root = tmp_path_factory.mktemp("sample") / "project"
+    shutil.copytree(SAMPLE, root, ignore=_STATE)
+    context = run_whole(root)
+    release_run_lock(context.warehouse.path)
+    return root
+
+
+@pytest.fixture
+def sample_copy(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a fresh copy of the sample project, not run, the test's own."""
+    root = tmp_path / "project"
+    shutil.copytree(SAMPLE, root, ignore=_STATE)
+    yield root
+    release_run_lock(root / "warehouse.duckdb")
+
+
+@pytest.fixture
+def sample_run_copy(sample_root: Path, tmp_path: Path) -> Iterator[Path]:
+    """The folder of a fully run copy of the sample project, the test's own."""
+    root = tmp_path / "project"
+    shutil.copytree(sample_root, root, symlinks=True)
+    yield root
+    release_run_lock(root / "warehouse.duckdb")
+
+
+@pytest.fixture(scope="session")
+def made(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Step], Made]:
+    """Step to its real result for two days of the sample, staged and read back, not yet judged."""
+    root = tmp_path_factory.mktemp("staged") / "project"
+    shutil.copytree(sample_root, root, symlinks=True)
+    context = sample_context(root)
+    return cache(lambda step: made_of(context, step))
