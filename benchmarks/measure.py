@@ -23,6 +23,8 @@ class Timed:
 
     step: str
     seconds: float
+    cpu_seconds: float
+    """Of all threads: much below `seconds` on one thread means that the machine was busy with other things."""
     rows: int
     kept: int
     days: int
@@ -58,22 +60,24 @@ def run(spec: Path) -> Run:
     days = calendar(project, context.found)
     run_id = f"benchmark-{time.time_ns()}"
     started = last = time.perf_counter()
+    last_cpu = time.process_time()
     steps: list[Timed] = []
 
     def note(outcome: Outcome) -> None:
-        nonlocal last
-        now = time.perf_counter()
+        nonlocal last, last_cpu
+        now, now_cpu = time.perf_counter(), time.process_time()
         counts = outcome.counts.values()
         steps.append(
             Timed(
-                str(outcome.step),
-                now - last,
-                sum(c.rows for c in counts),
-                sum(c.kept for c in counts),
-                len(outcome.published),
+                step=str(outcome.step),
+                seconds=now - last,
+                cpu_seconds=now_cpu - last_cpu,
+                rows=sum(c.rows for c in counts),
+                kept=sum(c.kept for c in counts),
+                days=len(outcome.published),
             )
         )
-        last = now
+        last, last_cpu = now, now_cpu
 
     note(run_protected(context, run_id))
     for step in DAILY_STEPS:

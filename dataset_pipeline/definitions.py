@@ -23,10 +23,16 @@ def build_definitions(project: Project) -> dg.Definitions:
     found = discover(project)
     days = calendar(project, found)
     if not days:
-        raise SpecError(list(found.problems) or [Problem(project.path.name, "no source has a file.", "Add one.")])
+        raise SpecError(
+            list(found.problems) or [Problem(project.path.name, "no source has a file.", "Add one.")]
+        )
     return dg.Definitions(
         assets=build_assets(project, days),
-        jobs=[dg.define_asset_job("dataset", selection="*", description="Every step and the release, for chosen days.")],
+        jobs=[
+            dg.define_asset_job(
+                "dataset", selection="*", description="Every step and the release, for chosen days."
+            )
+        ],
         # DuckDB has one writer: steps run one after the other in the run's own process.
         executor=dg.in_process_executor,
     )

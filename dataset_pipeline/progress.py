@@ -32,5 +32,5 @@ class Silent:
         return None
 
 
-REPORTER: ContextVar[Reporter] = ContextVar("reporter", default=Silent())
+REPORTER: ContextVar[Reporter] = ContextVar("reporter", default=Silent())  # noqa: B039 - it has no state
 """The reporter of the present command; steps call `REPORTER.get()`."""

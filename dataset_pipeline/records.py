@@ -266,7 +266,9 @@ def conform(frame: pl.DataFrame, table: str) -> pl.DataFrame:
 
 def sha256_text(*parts: str) -> str:
     """Hex SHA-256 over the parts, each ended by a unit separator so that joins cannot collide."""
-    return hashlib.sha256("".join(f"{part}\x1f" for part in parts).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{part}\x1f" for part in parts).encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def record_id(source: str, day: str, payload: bytes, occurrence: int) -> str:

@@ -40,9 +40,7 @@ def _sha(value: str) -> str:
 def comparison_key(texts: pl.Series) -> pl.Series:
     """32 hex digits that are equal exactly where `comparison_text` is; null stays null."""
     compared = texts.to_frame("text").select(comparison_text(pl.col("text"))).to_series()
-    return pl.Series(
-        texts.name, [None if text is None else _sha(text) for text in compared], dtype=pl.String
-    )
+    return pl.Series(texts.name, [None if text is None else _sha(text) for text in compared], dtype=pl.String)
 
 
 def is_answered() -> pl.Expr:
@@ -60,9 +58,7 @@ def with_sides(records: pl.DataFrame) -> pl.DataFrame:
     before = pl.when(is_answered()).then(turns.list.head(turns.list.len() - 1)).otherwise(turns)
     return records.with_columns(
         prompt=before.list.eval(
-            pl.element()
-            .struct.field("content")
-            .filter(pl.element().struct.field("role") != "system")
+            pl.element().struct.field("content").filter(pl.element().struct.field("role") != "system")
         ).list.join("\n\n"),
         answer=pl.when(is_answered()).then(turns.list.last().struct.field("content")),
     )

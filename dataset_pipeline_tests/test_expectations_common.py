@@ -56,7 +56,9 @@ def made_of(context: Context, step: Step) -> Made:
     done = work(context, step, DAYS)
     claim = context.warehouse.claim(step, DAYS, "mutated")
     context.warehouse.stage(claim, done.tables)
-    tables = {name: context.warehouse.staged(name, claim.token) for name in (step, *EXTRA_TABLES.get(step, ()))}
+    tables = {
+        name: context.warehouse.staged(name, claim.token) for name in (step, *EXTRA_TABLES.get(step, ()))
+    }
     return Made(step, context, tables.pop(step), tables, done.audit)
 
 
@@ -80,9 +82,12 @@ def change(frame: pl.DataFrame, ids: str | Iterable[str], **values: Any) -> pl.D
     """`frame` with `values` in the rows of these record ids; types stay, and so does the order."""
     wanted = pl.col("record_id").is_in([ids] if isinstance(ids, str) else list(ids))
     given = {
-        name: value if isinstance(value, pl.Expr) else pl.lit(value, frame.schema[name]) for name, value in values.items()
+        name: value if isinstance(value, pl.Expr) else pl.lit(value, frame.schema[name])
+        for name, value in values.items()
     }
-    return frame.with_columns(pl.when(wanted).then(new).otherwise(pl.col(name)).alias(name) for name, new in given.items())
+    return frame.with_columns(
+        pl.when(wanted).then(new).otherwise(pl.col(name)).alias(name) for name, new in given.items()
+    )
 
 
 def spare(made: Made) -> str:
@@ -175,7 +180,9 @@ def drop(made: Made, share: float, reasons: list[str], source: str | None = None
     """Drop rows of the first day, or of one source on it, until `share` of each source is gone, by `reasons` in turn."""
     audit = made.audit()
     day = made.staged.filter(pl.col("day") == DAYS[0])
-    sourced = day.select("record_id", "kept").join(audit.records.select("record_id", "source"), on="record_id")
+    sourced = day.select("record_id", "kept").join(
+        audit.records.select("record_id", "source"), on="record_id"
+    )
     staged = made.staged
     for name in sorted(sourced["source"].unique()) if source is None else [source]:
         own = sourced.filter(pl.col("source") == name)
@@ -189,9 +196,15 @@ def drop(made: Made, share: float, reasons: list[str], source: str | None = None
 def _credible(made: Made, staged: pl.DataFrame, audit: Audit) -> pl.DataFrame:
     """What else a step says of a row that it drops, so that only the number of rows is odd."""
     if made.step == Step.DEDUP:
-        twins = audit.extras["history"].sort("record_id").unique("answer_key", keep="first").select("answer_key", older="record_id")
+        twins = (
+            audit.extras["history"]
+            .sort("record_id")
+            .unique("answer_key", keep="first")
+            .select("answer_key", older="record_id")
+        )
         named = staged.join(twins, on="answer_key", how="left", maintain_order="left").with_columns(
-            twin=pl.when("kept").then(None).otherwise("older"), similarity=pl.when("kept").then(None).otherwise(1.0)
+            twin=pl.when("kept").then(None).otherwise("older"),
+            similarity=pl.when("kept").then(None).otherwise(1.0),
         )
         return named.drop("older")
     if made.step == Step.DECONTAMINATE:
@@ -275,7 +288,9 @@ def test_expectations_two_rows_with_each_others_day_are_named(made, step):
 
 
 @pytest.mark.parametrize(
-    "values", [{"reason": "too_short"}, {"kept": None}], ids=["kept with a reason", "neither kept nor dropped"]
+    "values",
+    [{"reason": "too_short"}, {"kept": None}],
+    ids=["kept with a reason", "neither kept nor dropped"],
 )
 def test_expectations_verdict_unclear_shuts_and_names_the_row(made, values):
     case = made(Step.FILTER)

@@ -11,7 +11,14 @@ import pytest
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.records import Step
 from dataset_pipeline_tests.test_expectations_common import (
-    DAYS, Made, Mutation, assert_shuts, change, failing, judged, spare,
+    DAYS,
+    Made,
+    Mutation,
+    assert_shuts,
+    change,
+    failing,
+    judged,
+    spare,
 )  # fmt: skip
 
 # --- ingest -------------------------------------------------------------------------------
@@ -21,7 +28,9 @@ def _batch(made: Made, **values: Any) -> pl.DataFrame:
     """The batches, with values changed in the first one."""
     batches = made.extras["batches"].with_row_index("n")
     first = pl.col("n") == 0
-    given = {name: v if isinstance(v, pl.Expr) else pl.lit(v, batches.schema[name]) for name, v in values.items()}
+    given = {
+        name: v if isinstance(v, pl.Expr) else pl.lit(v, batches.schema[name]) for name, v in values.items()
+    }
     return batches.with_columns(
         pl.when(first).then(new).otherwise(pl.col(name)).alias(name) for name, new in given.items()
     ).drop("n")
@@ -29,7 +38,9 @@ def _batch(made: Made, **values: Any) -> pl.DataFrame:
 
 def _rejected(made: Made, number: int, reason: str, listed: int | None = None) -> Audit:
     """`number` further rows of the first batch could not be read; `listed` of them are among the rejects."""
-    batches = _batch(made, rows_read=pl.col("rows_read") + number, rows_rejected=pl.col("rows_rejected") + number)
+    batches = _batch(
+        made, rows_read=pl.col("rows_read") + number, rows_rejected=pl.col("rows_rejected") + number
+    )
     real = made.extras["rejects"].filter(pl.col("day") == DAYS[0]).head(1)
     more = [real.with_columns(reason=pl.lit(reason))] * (number if listed is None else listed)
     return made.audit(batches=batches, rejects=pl.concat([made.extras["rejects"], *more]))

@@ -1,7 +1,5 @@
 """The filter step: each rule open and shut, their order, and the handwritten examples."""
 
-# ruff: noqa: RUF001 - the typographic signs are meant
-
 from __future__ import annotations
 
 import datetime as dt

@@ -1,7 +1,5 @@
 """What the filter measures: signals of one text, the word list, the patterns of automatic replies."""
 
-# ruff: noqa: RUF001 - the typographic signs are meant
-
 from __future__ import annotations
 
 from typing import Any

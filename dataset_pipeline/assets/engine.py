@@ -21,7 +21,7 @@ from dataset_pipeline.errors import BadDay, SpecError
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge, observed_json
 from dataset_pipeline.expectations.suites import SUITES
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import EXTRA_TABLES, LOOK_BACK_STEPS, Step, content_hash, sha256_text
+from dataset_pipeline.records import EXTRA_TABLES, LOOK_BACK_STEPS, PROTECTED, Step, content_hash, sha256_text
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.locks import hold_run_lock
@@ -125,7 +125,9 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     todo = _todo(context, step, days, latest)
     if not todo:
         REPORTER.get().step_finished(step, time.monotonic() - started, 0, 0, "up to date")
-        return Outcome(step, days, (), {}, (), time.monotonic() - started, ("up to date: the same recipe is published",))
+        return Outcome(
+            step, days, (), {}, (), time.monotonic() - started, ("up to date: the same recipe is published",)
+        )
     REPORTER.get().step_started(step, len(todo))
     claim = warehouse.claim(step, todo, run_id)
     done = work(context, step, todo)
@@ -142,7 +144,7 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     publications, unchanged = _publications(context, step, todo, done, staged, extras, latest)
     if publications:
         warehouse.publish(claim, publications, _reads(step, todo, latest), checks, unchanged)
-    counts = {day: _counts(staged, day) for day in todo}
+    counts: dict[Day, DayCounts] = {day: _counts(staged, day) for day in todo}
     seconds = time.monotonic() - started
     rows, kept = sum(c.rows for c in counts.values()), sum(c.kept for c in counts.values())
     REPORTER.get().step_finished(step, seconds, rows, kept, "; ".join(done.notes))
@@ -163,7 +165,9 @@ def _todo(
         now = recipes.day_recipe(context.params, step, day, latest, files)
         published = latest.get((step, day))
         if now is None:
-            missing[day.isoformat()] = ["the step before has not published this day yet; run the whole graph for it"]
+            missing[day.isoformat()] = [
+                "the step before has not published this day yet; run the whole graph for it"
+            ]
         elif published is None or published.recipe != now.hash:
             stale.append(day)
     if missing:
@@ -175,7 +179,9 @@ def _todo(
 
 def _staged(warehouse: Warehouse, claim: Claim) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
     """The staged rows as they would become visible: read back, not taken from memory."""
-    tables = {name: warehouse.staged(name, claim.token) for name in (claim.step, *EXTRA_TABLES.get(claim.step, ()))}
+    tables = {
+        name: warehouse.staged(name, claim.token) for name in (claim.step, *EXTRA_TABLES.get(claim.step, ()))
+    }
     return tables.pop(claim.step), tables
 
 
@@ -227,7 +233,12 @@ def _publications(
     for day in todo:
         now = recipes.day_recipe(context.params, step, day, seen, files)
         assert now is not None  # `_todo` has seen every input published
-        content = sha256_text(*(content_hash(frames.get(day, _none(name, staged, extras))) for name, frames in sorted(parts.items())))
+        content = sha256_text(
+            *(
+                content_hash(frames.get(day, _none(name, staged, extras)))
+                for name, frames in sorted(parts.items())
+            )
+        )
         handover = content_hash(carried.get(day, done.carried.clear()))
         rows = parts[step].get(day, staged.clear())
         new = _publication(day, now, content, handover, rows)
@@ -246,10 +257,14 @@ def _none(name: str, staged: pl.DataFrame, extras: dict[str, pl.DataFrame]) -> p
 
 
 def _by_day(frame: pl.DataFrame) -> dict[dt.date, pl.DataFrame]:
-    return {key[0]: part for key, part in frame.partition_by("day", as_dict=True, maintain_order=True).items()}
+    return {
+        key[0]: part for key, part in frame.partition_by("day", as_dict=True, maintain_order=True).items()
+    }
 
 
-def _publication(day: dt.date, now: Recipe, content: str, handover: str, rows: pl.DataFrame) -> NewPublication:
+def _publication(
+    day: dt.date, now: Recipe, content: str, handover: str, rows: pl.DataFrame
+) -> NewPublication:
     return NewPublication(
         day=day,
         recipe=now.hash,
@@ -269,7 +284,9 @@ def _as_published(step: str, new: NewPublication) -> Publication:
     )  # fmt: skip
 
 
-def _reads(step: Step, todo: tuple[dt.date, ...], latest: recipes.Latest) -> dict[tuple[str, Day], int | None]:
+def _reads(
+    step: Step, todo: tuple[dt.date, ...], latest: recipes.Latest
+) -> dict[tuple[str, Day], int | None]:
     """Everything this run has read and must still be the newest when it publishes."""
     steps = list(Step)
     before = steps[: steps.index(step)]
@@ -278,11 +295,11 @@ def _reads(step: Step, todo: tuple[dt.date, ...], latest: recipes.Latest) -> dic
         for day in todo:
             published = latest.get((name, day))
             reads[(name, day)] = published.seq if published else None
-    for (name, day), published in latest.items():
-        is_own_past = name == step and step in LOOK_BACK_STEPS and day is not None and day < todo[0]
-        is_protected = name == "protected" and step == Step.DECONTAMINATE
+    for (other, past), publication in latest.items():
+        is_own_past = other == step and step in LOOK_BACK_STEPS and past is not None and past < todo[0]
+        is_protected = other == PROTECTED and step == Step.DECONTAMINATE
         if is_own_past or is_protected:
-            reads[(name, day)] = published.seq
+            reads[(other, past)] = publication.seq
     for day in todo:
         own = latest.get((step, day))
         reads[(step, day)] = own.seq if own else None

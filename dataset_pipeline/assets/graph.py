@@ -77,7 +77,8 @@ def _source_spec(source: Source) -> dg.AssetSpec:
 
 def _check_specs(step: str) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(e.name, asset=str(step), description=f"{e.fault} ({e.severity})") for e in EXPECTATIONS[step]
+        dg.AssetCheckSpec(e.name, asset=str(step), description=f"{e.fault} ({e.severity})")
+        for e in EXPECTATIONS[step]
     ]
 
 
@@ -85,9 +86,13 @@ def _common(project: Project, step: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     if step in TABLES:
         columns = [
-            dg.TableColumn(name, str(dtype), description=words.COLUMNS.get(name, "")) for name, dtype in TABLES[step].items()
+            dg.TableColumn(name, str(dtype), description=words.COLUMNS.get(name, ""))
+            for name, dtype in TABLES[step].items()
         ]
-        metadata = {"dagster/table_name": f"main.{step}", "dagster/column_schema": dg.TableSchema(columns=columns)}
+        metadata = {
+            "dagster/table_name": f"main.{step}",
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+        }
     return {
         "name": str(step),  # Dagster serializes plain strings only, not enums
         "description": words.STEPS[step],
@@ -101,7 +106,9 @@ def _common(project: Project, step: str) -> dict[str, Any]:
 def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     position = DAILY_STEPS.index(step)
     deps: list[Any] = (
-        [["source", source.name] for source in project.spec.sources] if position == 0 else [str(DAILY_STEPS[position - 1])]
+        [["source", source.name] for source in project.spec.sources]
+        if position == 0
+        else [str(DAILY_STEPS[position - 1])]
     )
     if step == Step.DECONTAMINATE:
         deps.append(PROTECTED)
@@ -130,7 +137,9 @@ def _protected_asset(project: Project) -> dg.AssetsDefinition:
     def protected(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ran = _Run(context, PROTECTED, project)
         yield from ran.checks(lambda work: run_protected(work, context.run_id))
-        sets = ran.work.warehouse.query("SELECT eval_set, count(*) AS items FROM protected GROUP BY ALL ORDER BY ALL")
+        sets = ran.work.warehouse.query(
+            "SELECT eval_set, count(*) AS items FROM protected GROUP BY ALL ORDER BY ALL"
+        )
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": int(sets["items"].sum() or 0),
@@ -143,10 +152,17 @@ def _protected_asset(project: Project) -> dg.AssetsDefinition:
 
 
 def _release_asset(project: Project) -> dg.AssetsDefinition:
-    @dg.asset(**_common(project, RELEASE), deps=[str(Step.SPLIT), PROTECTED], kinds={"jsonl", "parquet"}, tags={"step": RELEASE})
+    @dg.asset(
+        **_common(project, RELEASE),
+        deps=[str(Step.SPLIT), PROTECTED],
+        kinds={"jsonl", "parquet"},
+        tags={"step": RELEASE},
+    )
     def release(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ran = _Run(context, RELEASE, project)
-        yield from ran.checks(lambda work: run_release(work, status_of(work, protected_recipe(work)), context.run_id))
+        yield from ran.checks(
+            lambda work: run_release(work, status_of(work, protected_recipe(work)), context.run_id)
+        )
         published = ran.work.warehouse.latest()[(RELEASE, None)]
         folder = project.releases_path / published.content
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -188,7 +204,9 @@ class _Run:
         except GateClosed as closed:
             results.append(closed)
             yield from map(_check_result, check_rows(self.step, closed.judgements))
-            raise dg.Failure(f"The gate of {self.step} is closed; nothing was published.\n{closed}", allow_retries=False) from None
+            raise dg.Failure(
+                f"The gate of {self.step} is closed; nothing was published.\n{closed}", allow_retries=False
+            ) from None
         except PipelineError as error:
             results.append(error)
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -214,7 +232,9 @@ def stored_checks(warehouse: Warehouse, step: str) -> list[CheckRow]:
     for e in EXPECTATIONS[step]:
         row = known.get(e.name)
         if row is None:
-            unjudged = json.dumps({"observed": "not judged yet on these rows", "limit": "", "culprits": [], "record_ids": []})
+            unjudged = json.dumps(
+                {"observed": "not judged yet on these rows", "limit": "", "culprits": [], "record_ids": []}
+            )
             rows.append(CheckRow(step, e.name, e.severity, e.frame, False, True, unjudged, ()))
         else:
             rows.append(CheckRow(step=step, **(row | {"days": tuple(json.loads(row["days"]))})))
@@ -245,7 +265,9 @@ def _provenance(ran: "_Run") -> dict[str, Any]:
     return {
         "run": ran.context.run_id,
         "is_unchanged": ran.outcome.is_noop,
-        "recipes": dg.MetadataValue.json({str(day or "all"): recipe[:16] for day, recipe in list(ran.outcome.recipes.items())[:31]}),
+        "recipes": dg.MetadataValue.json(
+            {str(day or "all"): recipe[:16] for day, recipe in list(ran.outcome.recipes.items())[:31]}
+        ),
         "seconds": round(ran.outcome.seconds, 3),
     }
 
@@ -291,8 +313,21 @@ def _day_metadata(ran: "_Run", days: list[dt.date]) -> dict[dt.date, dict[str, A
 
 
 def _file_metadata(batches: pl.DataFrame) -> dict[str, Any]:
-    shown = batches.with_columns(pl.col("day", "collected_at").dt.to_string("%Y-%m-%d"), pl.col("uses").list.join(", "))
-    columns = ["source", "uri", "sha256", "bytes", "rows_read", "rows_rejected", "collected_at", "license", "holder", "uses"]
+    shown = batches.with_columns(
+        pl.col("day", "collected_at").dt.to_string("%Y-%m-%d"), pl.col("uses").list.join(", ")
+    )
+    columns = [
+        "source",
+        "uri",
+        "sha256",
+        "bytes",
+        "rows_read",
+        "rows_rejected",
+        "collected_at",
+        "license",
+        "holder",
+        "uses",
+    ]
     files = dg.MetadataValue.table(
         [dg.TableRecord({k: row[k] for k in columns}) for row in shown.iter_rows(named=True)],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),

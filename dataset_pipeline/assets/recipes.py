@@ -24,7 +24,15 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     Step.INGEST: ("orjson", "polars"),
     Step.DEDUP: ("datasketch", "numpy", "polars"),
     Step.FILTER: ("polars",),
-    Step.NORMALIZE: ("ftfy", "phonenumbers", "polars", "presidio-analyzer", "py3langid", "spacy", "tldextract"),
+    Step.NORMALIZE: (
+        "ftfy",
+        "phonenumbers",
+        "polars",
+        "presidio-analyzer",
+        "py3langid",
+        "spacy",
+        "tldextract",
+    ),
     PROTECTED: ("orjson", "polars"),
     Step.DECONTAMINATE: ("numpy", "polars"),
     Step.LABEL: ("polars",),
@@ -55,13 +63,17 @@ def libraries(step: str) -> dict[str, str]:
 
 def recipe(step: str, params_hash: str, reads: Mapping[str, str]) -> Recipe:
     """The recipe of a day that reads `reads`."""
-    inputs = json.dumps({"params": params_hash, "libraries": libraries(step), "reads": dict(reads)}, sort_keys=True)
+    inputs = json.dumps(
+        {"params": params_hash, "libraries": libraries(step), "reads": dict(reads)}, sort_keys=True
+    )
     return Recipe(hashlib.sha256(f"{step}\x1f{inputs}".encode()).hexdigest(), params_hash, inputs)
 
 
 def ingest_params_hash(params: IngestParams, sources: set[str]) -> str:
     """The params that a day of ingest depends on: the sources that have files on it, and no others."""
-    used = params.model_copy(update={"sources": tuple(s for s in params.sources if s.name in sources), "start": None})
+    used = params.model_copy(
+        update={"sources": tuple(s for s in params.sources if s.name in sources), "start": None}
+    )
     return used.hash()
 
 
@@ -100,7 +112,11 @@ def day_recipe(
 
 def running_hash(latest: Latest, step: str, before: dt.date) -> str:
     """One hash over what `step` handed over on every published day before `before`, in order."""
-    past = sorted((day, p.handover) for (name, day), p in latest.items() if name == step and day is not None and day < before)
+    past = sorted(
+        (day, p.handover)
+        for (name, day), p in latest.items()
+        if name == step and day is not None and day < before
+    )
     return sha256_text(*(f"{day} {handover}" for day, handover in past))
 
 

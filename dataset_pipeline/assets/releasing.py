@@ -35,7 +35,16 @@ from dataset_pipeline.storage.warehouse import Day, NewPublication
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.card import CardFacts, SourceFacts, card
 
-MEASURED_VERSIONS = ("polars", "duckdb", "dagster", "great-expectations", "datasketch", "presidio-analyzer", "ftfy", "py3langid")
+MEASURED_VERSIONS = (
+    "polars",
+    "duckdb",
+    "dagster",
+    "great-expectations",
+    "datasketch",
+    "presidio-analyzer",
+    "ftfy",
+    "py3langid",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,9 @@ class _Content:
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
     """What a release would be made of now: every published day of every step, and what is missing."""
-    reads = {f"{step} {day}": p.content for (step, day), p in sorted(latest.items(), key=str) if step != RELEASE}
+    reads = {
+        f"{step} {day}": p.content for (step, day), p in sorted(latest.items(), key=str) if step != RELEASE
+    }
     reads["missing days"] = ",".join(map(str, missing_days(status)))
     reads["stale days"] = ",".join(map(str, stale_days(status)))
     return recipes.recipe(RELEASE, context.params[RELEASE].hash(), reads)
@@ -90,7 +101,9 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     if is_released(context, latest, now):
         version = latest[(RELEASE, None)].content
         REPORTER.get().step_finished(RELEASE, time.monotonic() - started, 0, 0, "up to date")
-        return Outcome(RELEASE, (None,), (), {}, (), time.monotonic() - started, (f"up to date: release {version}",))
+        return Outcome(
+            RELEASE, (None,), (), {}, (), time.monotonic() - started, (f"up to date: release {version}",)
+        )
     days = sorted(day for (step, day) in latest if step == Step.SPLIT and day is not None)
     if not days:
         raise BadDay(RELEASE, {"all": ["no day has been published through split yet: run the whole graph"]})
@@ -120,11 +133,17 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     context.warehouse.record_release(new, checks, run_id)
     seconds = time.monotonic() - started
     held = content.selection.withheld.height
-    REPORTER.get().step_finished(RELEASE, seconds, content.released.height + held, content.released.height, folder.name)
+    REPORTER.get().step_finished(
+        RELEASE, seconds, content.released.height + held, content.released.height, folder.name
+    )
     counts: dict[Day, DayCounts] = {
-        None: DayCounts(content.released.height + held, content.released.height, {"contradiction": held} if held else {})
+        None: DayCounts(
+            content.released.height + held, content.released.height, {"contradiction": held} if held else {}
+        )
     }
-    return Outcome(RELEASE, (None,), (None,), counts, tuple(judgements), seconds, (folder.name,), {None: now.hash})
+    return Outcome(
+        RELEASE, (None,), (None,), counts, tuple(judgements), seconds, (folder.name,), {None: now.hash}
+    )
 
 
 def _content(context: Context, days: list[dt.date]) -> _Content:
@@ -133,7 +152,9 @@ def _content(context: Context, days: list[dt.date]) -> _Content:
     tables = {str(step): warehouse.table(step) for step in DAILY_STEPS}
     kept = frames.records_after(warehouse, Step.SPLIT, days)
     splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
-    records = kept.select("record_id", "day", "source", "messages", "label").join(splits, on="record_id", how="inner")
+    records = kept.select("record_id", "day", "source", "messages", "label").join(
+        splits, on="record_id", how="inner"
+    )
     params = cast(ReleaseParams, context.params[RELEASE])
     selection = shapes.select(records, tables[Step.LABEL], params.task.answers_are_labels)
     return _Content(
@@ -146,9 +167,13 @@ def _write(writer: releases.Writer, content: _Content, params: ReleaseParams) ->
     for name in params.formats:
         for split in Split:
             if name == "parquet":
-                writer.parquet(f"parquet/{split}.parquet", shapes.parquet_rows(content.released, split, params.task))
+                writer.parquet(
+                    f"parquet/{split}.parquet", shapes.parquet_rows(content.released, split, params.task)
+                )
             else:
-                writer.lines(f"{name}/{split}.jsonl", shapes.jsonl_rows(content.released, split, name, params.task))
+                writer.lines(
+                    f"{name}/{split}.jsonl", shapes.jsonl_rows(content.released, split, name, params.task)
+                )
     writer.parquet("provenance.parquet", shapes.provenance(content.released, content.tables, content.batches))
     writer.parquet("dropped.parquet", shapes.dropped(content.tables, content.selection.withheld))
     writer.parquet("rejects.parquet", content.rejects)
@@ -160,16 +185,27 @@ def _judge(
     """Judge the written files, read back, against the tables."""
     released, withheld = content.released, content.selection.withheld
     kept = content.tables[Step.SPLIT].filter("kept").height
-    provenance, dropped = (pl.read_parquet(writer.folder / f"{name}.parquet", columns=["record_id"]) for name in ("provenance", "dropped"))
+    provenance, dropped = (
+        pl.read_parquet(writer.folder / f"{name}.parquet", columns=["record_id"])
+        for name in ("provenance", "dropped")
+    )
     collected = content.tables[Step.INGEST].select("record_id")
     accounted = pl.concat([provenance, dropped])
-    unaccounted = collected.join(accounted, on="record_id", how="anti").height + (accounted.height - collected.height)
+    unaccounted = collected.join(accounted, on="record_id", how="anti").height + (
+        accounted.height - collected.height
+    )
     differences = sum(
-        1 for file in writer.files.values() if file.rows is not None and releases.count_rows(writer.folder / file.path) != file.rows
+        1
+        for file in writer.files.values()
+        if file.rows is not None and releases.count_rows(writer.folder / file.path) != file.rows
     )
     ratios = cast(SplitParams, context.params[Step.SPLIT]).ratios
-    empty = [s.value for s in Split if ratios.of(s) > 0 and not released.filter(pl.col("split") == s.value).height]
-    faulty = released.filter(role_fault() | (pl.col("messages").list.last().struct.field("role") != "assistant"))
+    empty = [
+        s.value for s in Split if ratios.of(s) > 0 and not released.filter(pl.col("split") == s.value).height
+    ]
+    faulty = released.filter(
+        role_fault() | (pl.col("messages").list.last().struct.field("role") != "assistant")
+    )
     gauges = pl.DataFrame(
         {
             "day": ["all"], "n": [released.height], "records_lost": [kept - released.height - withheld.height],
@@ -185,15 +221,25 @@ def _judge(
 def _refuse_if_moved(context: Context, read: recipes.Latest) -> None:
     """The release is made of what was read; a publication since then makes it wrong before it is seen."""
     newest = context.warehouse.latest()
-    moved = [step for (step, day), p in newest.items() if step != RELEASE and (before := read.get((step, day))) != p and (before is None or before.seq != p.seq)]
+    moved = [
+        step
+        for (step, day), p in newest.items()
+        if step != RELEASE
+        and (before := read.get((step, day))) != p
+        and (before is None or before.seq != p.seq)
+    ]
     if moved:
-        raise StalePublish(f"release: {moved[0]} was published again while the release was written; run again.")
+        raise StalePublish(
+            f"release: {moved[0]} was published again while the release was written; run again."
+        )
 
 
 # --- numbers ------------------------------------------------------------------------------
 
 
-def funnel(tables: dict[str, pl.DataFrame], withheld: int, released: int) -> list[tuple[str, int, int, dict[str, int]]]:
+def funnel(
+    tables: dict[str, pl.DataFrame], withheld: int, released: int
+) -> list[tuple[str, int, int, dict[str, int]]]:
     """step, records in, kept, dropped by reason, for every step and the release."""
     rows = []
     for step in DAILY_STEPS:
@@ -204,13 +250,27 @@ def funnel(tables: dict[str, pl.DataFrame], withheld: int, released: int) -> lis
     return rows
 
 
-def _facts(context: Context, content: _Content, params: ReleaseParams, status: Status, days: list[dt.date]) -> CardFacts:
+def _facts(
+    context: Context, content: _Content, params: ReleaseParams, status: Status, days: list[dt.date]
+) -> CardFacts:
     released = content.released
     clean = content.tables[Step.NORMALIZE].join(released.select("record_id"), on="record_id", how="semi")
     normalize = cast(NormalizeParams, context.params[Step.NORMALIZE])
     sets = content.protected.group_by("eval_set").len().sort("eval_set")
-    languages = clean["prompt_language"].drop_nulls().value_counts().sort("count", "prompt_language", descending=[True, False])
-    pii = clean.select(pl.col("pii_counts").explode()).unnest("pii_counts").drop_nulls().group_by("name").agg(pl.col("count").sum()).sort("name")
+    languages = (
+        clean["prompt_language"]
+        .drop_nulls()
+        .value_counts()
+        .sort("count", "prompt_language", descending=[True, False])
+    )
+    pii = (
+        clean.select(pl.col("pii_counts").explode())
+        .unnest("pii_counts")
+        .drop_nulls()
+        .group_by("name")
+        .agg(pl.col("count").sum())
+        .sort("name")
+    )
     by_split = dict(released.group_by("split").len().iter_rows())
     withheld = content.selection.withheld.height
     return CardFacts(
@@ -231,7 +291,8 @@ def _facts(context: Context, content: _Content, params: ReleaseParams, status: S
         decisions=params.decisions,
         missing_days=[str(day) for day in missing_days(status)],
         settings=_settings(context),
-        versions={"dataset_pipeline": dataset_pipeline.__version__} | {n: recipes.library_version(n) for n in MEASURED_VERSIONS},
+        versions={"dataset_pipeline": dataset_pipeline.__version__}
+        | {n: recipes.library_version(n) for n in MEASURED_VERSIONS},
     )
 
 
@@ -243,7 +304,11 @@ def _source_facts(content: _Content) -> list[SourceFacts]:
         name = str(source[0])
         last = part.sort("day", "uri").row(-1, named=True)
         generator = json.loads(last["generator"]) if last["generator"] else None
-        words = f"{generator['model']} of {generator['provider']} (terms reviewed {generator['terms_reviewed']})" if generator else None
+        words = (
+            f"{generator['model']} of {generator['provider']} (terms reviewed {generator['terms_reviewed']})"
+            if generator
+            else None
+        )
         facts.append(
             SourceFacts(
                 name, last["kind"], " and ".join(sorted(set(part["license"]))), last["holder"], ", ".join(last["uses"]),
@@ -285,7 +350,9 @@ def _manifest(
     context: Context, writer: releases.Writer, content: _Content, params: ReleaseParams, status: Status, run_id: str,
     now: recipes.Recipe,
 ) -> dict[str, Any]:  # fmt: skip
-    inputs = content.batches.select("source", "day", "uri", "sha256", "bytes", "rows_read", "rows_ingested", "rows_rejected", "license")
+    inputs = content.batches.select(
+        "source", "day", "uri", "sha256", "bytes", "rows_read", "rows_ingested", "rows_rejected", "license"
+    )
     withheld = content.selection.withheld.height
     return {
         "name": params.name,
@@ -293,7 +360,9 @@ def _manifest(
         "created_at": clock.now().isoformat(timespec="seconds") + "Z",
         "run_id": run_id,
         "recipe": now.hash,
-        "files": {f.path: {"sha256": f.sha256, "bytes": f.bytes, "rows": f.rows} for f in writer.files.values()},
+        "files": {
+            f.path: {"sha256": f.sha256, "bytes": f.bytes, "rows": f.rows} for f in writer.files.values()
+        },
         "counts": {
             "ingested": content.tables[Step.INGEST].height,
             "rejected": content.rejects.height,
@@ -318,4 +387,3 @@ def release_folder(context: Context) -> Path | None:
     """The folder `releases/latest` points at, or None."""
     version = releases.latest_version(context.project.releases_path)
     return context.project.releases_path / version if version else None
-

@@ -33,12 +33,12 @@ from dataset_pipeline.spec.params import (
 from dataset_pipeline.storage import frames, readers
 from dataset_pipeline.storage.sources import Found, SourceFile
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline.text import with_sides
 from dataset_pipeline.transforms import dedup, ingest, split
 from dataset_pipeline.transforms.decontaminate import decontaminate
 from dataset_pipeline.transforms.filter import examples_dropped, filter_records
 from dataset_pipeline.transforms.label import label_records
 from dataset_pipeline.transforms.normalize import normalize
-from dataset_pipeline.text import with_sides
 
 Days = tuple[dt.date, ...]
 
@@ -84,7 +84,11 @@ def work(context: Context, step: Step, days: Days) -> Work:
 def _ingest(context: Context, days: Days) -> Work:
     params = cast(IngestParams, context.params[Step.INGEST])
     sources = {source.name: source for source in params.sources}
-    records, rejects, batches = [pl.DataFrame(schema=TABLES[Step.INGEST])], [pl.DataFrame(schema=TABLES["rejects"])], []
+    records, rejects, batches = (
+        [pl.DataFrame(schema=TABLES[Step.INGEST])],
+        [pl.DataFrame(schema=TABLES["rejects"])],
+        [],
+    )
     bad: dict[str, list[str]] = {}
     for day in days:
         REPORTER.get().phase(Step.INGEST, f"reading {day}")
@@ -92,7 +96,9 @@ def _ingest(context: Context, days: Days) -> Work:
         for file in context.files(day):
             source = sources[file.source]
             try:
-                batch, size = _read_batch(context, file, source, params, occurrences.setdefault(file.source, {}))
+                batch, size = _read_batch(
+                    context, file, source, params, occurrences.setdefault(file.source, {})
+                )
             except (ingest.MissingColumn, readers.UnreadableFile, OSError) as error:
                 bad.setdefault(day.isoformat(), []).append(_file_problem(file, error))
                 continue
@@ -108,11 +114,15 @@ def _ingest(context: Context, days: Days) -> Work:
     }
 
     def audit(staged: pl.DataFrame, extras: dict[str, pl.DataFrame]) -> Audit:
-        counted = extras["batches"].group_by("day").agg(
-            (pl.col("rows_read") - pl.col("rows_rejected")).sum().alias("n")
+        counted = (
+            extras["batches"]
+            .group_by("day")
+            .agg((pl.col("rows_read") - pl.col("rows_rejected")).sum().alias("n"))
         )
-        rows_in = {day: 0 for day in days} | dict(counted.iter_rows())
-        return Audit(Step.INGEST, days, staged, rows_in, staged, extras | {"silent": _silent(context, params, days)})
+        rows_in = dict.fromkeys(days, 0) | dict(counted.iter_rows())
+        return Audit(
+            Step.INGEST, days, staged, rows_in, staged, extras | {"silent": _silent(context, params, days)}
+        )
 
     empty_days = [day for day in days if not context.files(day)]
     notes = (f"no files on {_listed(empty_days)}: zero rows published",) if empty_days else ()
@@ -208,11 +218,15 @@ def _dedup(context: Context, days: Days) -> Work:
     REPORTER.get().phase(Step.DEDUP, "verifying")
     table = dedup.dedup(records, fingerprints, history, found.pairs, twins, params)
     notes = (
-        (f"{found.capped_buckets} buckets are filled by a shared template: up to {found.left_out} comparisons were left out",)
+        (
+            f"{found.capped_buckets} buckets are filled by a shared template: up to {found.left_out} comparisons were left out",
+        )
         if found.capped_buckets
         else ()
     )
-    return _simple(context, Step.DEDUP, days, records, table, _carried(table, records), {"history": history}, notes)
+    return _simple(
+        context, Step.DEDUP, days, records, table, _carried(table, records), {"history": history}, notes
+    )
 
 
 def _filter(context: Context, days: Days) -> Work:
@@ -221,7 +235,9 @@ def _filter(context: Context, days: Days) -> Work:
     REPORTER.get().phase(Step.FILTER, "measuring")
     table = filter_records(records, params)
     examples = examples_dropped(params)
-    return _simple(context, Step.FILTER, days, records, table, _carried(table, records), {"examples": examples})
+    return _simple(
+        context, Step.FILTER, days, records, table, _carried(table, records), {"examples": examples}
+    )
 
 
 def _normalize(context: Context, days: Days) -> Work:
@@ -293,7 +309,11 @@ def _split(context: Context, days: Days) -> Work:
 def _compared(messages: pl.DataFrame, answers_are_labels: bool) -> pl.DataFrame:
     """record_id and the text that split compares, built here for the gate from the messages alone."""
     sided = with_sides(messages)
-    parts = pl.col("prompt") if answers_are_labels else pl.concat_str("prompt", "answer", separator="\n\n", ignore_nulls=True)
+    parts = (
+        pl.col("prompt")
+        if answers_are_labels
+        else pl.concat_str("prompt", "answer", separator="\n\n", ignore_nulls=True)
+    )
     return sided.select("record_id", parts.fill_null("").alias("text"))
 
 

@@ -44,14 +44,20 @@ def status(spec: Path, as_json: bool) -> int:
     out.print(table)
     for steps, words in plan_lines(found):
         out.print(f"{steps}: {words}")
-    out.print(f"release: {version or 'none yet'}" + ("" if is_current else " (out of date)" if version else ""))
+    out.print(
+        f"release: {version or 'none yet'}" + ("" if is_current else " (out of date)" if version else "")
+    )
     if as_json:
         listed = [
             {"step": str(e.step), "day": str(e.day) if e.day else None, "state": e.state.value, "reasons": list(e.reasons),
              "rows": e.rows, "kept": e.kept}
             for e in found.entries
         ]  # fmt: skip
-        print(json.dumps({"steps": listed, "release": version, "release_is_current": is_current}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"steps": listed, "release": version, "release_is_current": is_current}, ensure_ascii=False
+            )
+        )
     return 0
 
 
@@ -74,7 +80,8 @@ def explain(record: str, spec: Path, as_json: bool) -> int:
                      "Give a record id, SOURCE:ID with the source's own id, or FILE:LINE as in `status` and the manifest.")]
         )  # fmt: skip
     stories = [_story(context, record_id) for record_id in ids] + [
-        {"rejected": {k: str(v) if isinstance(v, dt.date) else v for k, v in row.items()}} for row in rejected.iter_rows(named=True)
+        {"rejected": {k: str(v) if isinstance(v, dt.date) else v for k, v in row.items()}}
+        for row in rejected.iter_rows(named=True)
     ]
     for story in stories:
         _print_story(out, story)
@@ -86,14 +93,20 @@ def explain(record: str, spec: Path, as_json: bool) -> int:
 def _find(context: Context, record: str) -> list[str]:
     """Ids by record id (or its beginning, eight digits at least), SOURCE:ID, or FILE:LINE."""
     query = context.warehouse.query
-    found = query('SELECT record_id FROM main."ingest" WHERE record_id = ? OR (length(?) >= 8 AND starts_with(record_id, ?))', [record] * 3)
+    found = query(
+        'SELECT record_id FROM main."ingest" WHERE record_id = ? OR (length(?) >= 8 AND starts_with(record_id, ?))',
+        [record] * 3,
+    )
     if not found.height and ":" in record:
         left, right = record.split(":", 1)
-        found = query('SELECT record_id FROM main."ingest" WHERE source = ? AND source_id = ? ORDER BY day, record_id', [left, right])
+        found = query(
+            'SELECT record_id FROM main."ingest" WHERE source = ? AND source_id = ? ORDER BY day, record_id',
+            [left, right],
+        )
         path, _, line = record.rpartition(":")
         if not found.height and line.isdigit():
             found = query(
-                'SELECT record_id FROM main."ingest" WHERE (uri = ? OR ends_with(uri, \'/\' || ?)) AND line = ? ORDER BY record_id',
+                "SELECT record_id FROM main.\"ingest\" WHERE (uri = ? OR ends_with(uri, '/' || ?)) AND line = ? ORDER BY record_id",
                 [path, path, int(line)],
             )
     return [str(r) for r in found["record_id"]] if found.height else []
@@ -128,9 +141,21 @@ def _story(context: Context, record_id: str) -> dict[str, Any]:
         if not frame.height:
             break
         row = frame.row(0, named=True)
-        measured = {} if step == DAILY_STEPS[0] else {k: v for k, v in row.items() if k not in _HIDDEN and v is not None}
+        measured = (
+            {}
+            if step == DAILY_STEPS[0]
+            else {k: v for k, v in row.items() if k not in _HIDDEN and v is not None}
+        )
         detail = json.loads(row["detail"]) if row["detail"] else None
-        steps.append({"step": str(step), "kept": row["kept"], "reason": row["reason"], "detail": detail, "measured": measured})
+        steps.append(
+            {
+                "step": str(step),
+                "kept": row["kept"],
+                "reason": row["reason"],
+                "detail": detail,
+                "measured": measured,
+            }
+        )
     return {"origin": origin, "steps": steps, "release": _in_release(context, record_id)}
 
 
@@ -140,20 +165,43 @@ def _in_release(context: Context, record_id: str) -> dict[str, Any] | None:
     if version is None:
         return None
     folder = context.project.releases_path / version
-    kept = pl.scan_parquet(folder / "provenance.parquet").filter(pl.col("record_id") == record_id).select("split", "row").collect()
+    kept = (
+        pl.scan_parquet(folder / "provenance.parquet")
+        .filter(pl.col("record_id") == record_id)
+        .select("split", "row")
+        .collect()
+    )
     if kept.height:
         return {"version": version, "released": True, **kept.row(0, named=True)}
-    gone = pl.scan_parquet(folder / "dropped.parquet").filter(pl.col("record_id") == record_id).select("step", "reason", "detail").collect()
+    gone = (
+        pl.scan_parquet(folder / "dropped.parquet")
+        .filter(pl.col("record_id") == record_id)
+        .select("step", "reason", "detail")
+        .collect()
+    )
     if gone.height:
         row = gone.row(0, named=True)
-        return {"version": version, "released": False, **row, "detail": json.loads(row["detail"]) if row["detail"] else None}
-    return {"version": version, "released": False, "step": None, "reason": "collected after this release", "detail": None}
+        return {
+            "version": version,
+            "released": False,
+            **row,
+            "detail": json.loads(row["detail"]) if row["detail"] else None,
+        }
+    return {
+        "version": version,
+        "released": False,
+        "step": None,
+        "reason": "collected after this release",
+        "detail": None,
+    }
 
 
 def _print_story(out: Any, story: dict[str, Any]) -> None:
     if "rejected" in story:
         row = story["rejected"]
-        out.print(f"{row['uri']}:{row['line']} was rejected: {row['reason']} ({row['detail']}), byte {row['byte_offset']}")
+        out.print(
+            f"{row['uri']}:{row['line']} was rejected: {row['reason']} ({row['detail']}), byte {row['byte_offset']}"
+        )
         return
     origin = story["origin"]
     name = f"{origin['source']}:{origin['source_id']}" if origin["source_id"] else origin["source"]
@@ -166,7 +214,10 @@ def _print_story(out: Any, story: dict[str, Any]) -> None:
         out.print(f"  {step['step']:<14}{verdict}{why}")
         shown = {k: v for k, v in step["measured"].items() if v not in ([], "")}
         if shown:
-            out.print("                " + ", ".join(f"{k} {_value(v)}" for k, v in shown.items()), style="dim" if out.is_terminal else None)
+            out.print(
+                "                " + ", ".join(f"{k} {_value(v)}" for k, v in shown.items()),
+                style="dim" if out.is_terminal else None,
+            )
     release = story["release"]
     if release is None:
         out.print("  release       none yet")
@@ -188,4 +239,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict) and "name" in value[0]:
         return " ".join(f"{item['name']} {item['count']}" for item in value)
     return str(value)
-

@@ -64,7 +64,9 @@ def gate_problems(project: Project) -> Iterator[Problem]:
         names = [e.name for e in EXPECTATIONS[step]]
         for name in gates:
             if name not in names:
-                yield Problem(f"{place}.{name}", "the step has no such expectation.", f"It has: {', '.join(names)}.")
+                yield Problem(
+                    f"{place}.{name}", "the step has no such expectation.", f"It has: {', '.join(names)}."
+                )
 
 
 def _file_problems(project: Project) -> Iterator[Problem]:
@@ -80,7 +82,9 @@ def _file_problems(project: Project) -> Iterator[Problem]:
                 columns = _seen_columns(file.path, source.encoding)
         except (readers.UnreadableFile, OSError) as error:
             text = str(error)
-            yield Problem(f"source {file.source}", text if text.startswith(file.uri) else f"{file.uri}: {text}")
+            yield Problem(
+                f"source {file.source}", text if text.startswith(file.uri) else f"{file.uri}: {text}"
+            )
             continue
         missing = missing_columns(source, columns) if columns else []
         if missing:
@@ -120,13 +124,23 @@ def verify(release: str, spec: Path) -> int:
         project = load_project(spec)
         folder = project.releases_path / release
     if not folder.exists():
-        known = sorted(p.name for p in folder.parent.glob("*") if p.is_dir() and not p.name.startswith(".")) if folder.parent.exists() else []
-        raise SpecError([Problem(str(folder), "there is no such release.", f"There are: {', '.join(known) or 'none'}.")])
+        known = (
+            sorted(p.name for p in folder.parent.glob("*") if p.is_dir() and not p.name.startswith("."))
+            if folder.parent.exists()
+            else []
+        )
+        raise SpecError(
+            [Problem(str(folder), "there is no such release.", f"There are: {', '.join(known) or 'none'}.")]
+        )
     found = releases.verify(folder.resolve())
     for problem in found.problems:
         out.print(f"{found.version}: {problem}")
     if found.is_whole:
-        out.print(f"{found.version}: whole. {found.files} files, {found.rows} rows, every hash as in the manifest.")
+        out.print(
+            f"{found.version}: whole. {found.files} files, {found.rows} rows, every hash as in the manifest."
+        )
         return 0
-    out.print("This release is not what was published. Restore the folder from a copy, or run `dataset-pipeline run` to write it again.")
+    out.print(
+        "This release is not what was published. Restore the folder from a copy, or run `dataset-pipeline run` to write it again."
+    )
     return 1

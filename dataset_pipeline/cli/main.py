@@ -34,7 +34,11 @@ class _Group(click.Group):
 
 def spec_option(command: Any) -> Any:
     return click.option(
-        "--spec", type=click.Path(path_type=Path), default=Path(DEFAULT_SPEC), show_default=True, help="The spec file."
+        "--spec",
+        type=click.Path(path_type=Path),
+        default=Path(DEFAULT_SPEC),
+        show_default=True,
+        help="The spec file.",
     )(command)
 
 
@@ -118,7 +122,9 @@ def verify(release: str, spec: Path) -> None:
 
 @main.command()
 @spec_option
-@click.option("--port", type=click.IntRange(1024, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--port", type=click.IntRange(1024, 65535), default=3000, show_default=True, help="Port on 127.0.0.1."
+)
 def ui(spec: Path, port: int) -> None:
     """Open Dagster (webserver and daemon) on 127.0.0.1."""
     from dataset_pipeline.cli import start

@@ -65,7 +65,9 @@ class Orchestrator:
     def __exit__(self, *exc: object) -> None:
         self.instance.dispose()
 
-    def materialize(self, steps: list[str], days: tuple[dt.date, dt.date] | None = None) -> list[Outcome | PipelineError]:
+    def materialize(
+        self, steps: list[str], days: tuple[dt.date, dt.date] | None = None
+    ) -> list[Outcome | PipelineError]:
         """Materialize assets, for a range of days where they have days. Returns what each did, or its error."""
         if not steps:
             return []
@@ -90,7 +92,9 @@ class Orchestrator:
         for run in self.instance.get_runs(unfinished):
             pid = run.tags.get(_PID_TAG)
             if pid is not None and not _is_alive(int(pid)):
-                self.instance.report_run_failed(run, "The process of this run is gone; what it had published stays.")
+                self.instance.report_run_failed(
+                    run, "The process of this run is gone; what it had published stays."
+                )
 
     def _report_unknown(self) -> None:
         """Publications of a run that died between our commit and Dagster's event are reported now."""
@@ -106,14 +110,16 @@ class Orchestrator:
                 (event.asset_key.to_user_string(), event.partition)
                 for event in (
                     entry.dagster_event
-                    for entry in self.instance.all_logs(run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+                    for entry in self.instance.all_logs(
+                        run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
+                    )
                 )
                 if event is not None and event.asset_key is not None
             }
-            for step, day in sorted(published - known):
+            for name, on in sorted(published - known):
                 self.instance.report_runless_asset_event(
                     dg.AssetMaterialization(
-                        step, partition=day, description="Published by a run that ended before it could say so.",
+                        name, partition=on, description="Published by a run that ended before it could say so.",
                         metadata={"run": run_id},
                     )
                 )  # fmt: skip

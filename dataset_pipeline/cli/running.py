@@ -42,7 +42,11 @@ class Choice:
     select: str | None = None
 
     def days(self, days: Iterable[dt.date]) -> list[dt.date]:
-        return [d for d in days if (self.first is None or d >= self.first) and (self.last is None or d <= self.last)]
+        return [
+            d
+            for d in days
+            if (self.first is None or d >= self.first) and (self.last is None or d <= self.last)
+        ]
 
     def steps(self) -> list[str]:
         """The daily steps to run. Raises SpecError for a step that does not exist."""
@@ -52,7 +56,15 @@ class Choice:
         if self.select == RELEASE:
             return []
         if self.select not in names:
-            raise SpecError([Problem("--select", f"no step is called {self.select!r}.", f"Steps: {', '.join([*names, RELEASE])}.")])
+            raise SpecError(
+                [
+                    Problem(
+                        "--select",
+                        f"no step is called {self.select!r}.",
+                        f"Steps: {', '.join([*names, RELEASE])}.",
+                    )
+                ]
+            )
         return names[names.index(self.select) :]
 
 
@@ -87,7 +99,9 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     is_current = is_released(context, latest, release_recipe(context, latest, status))
     report = _Report()
     if not stretches and is_current:
-        out.print(f"Nothing to do: every day is up to date and release {releases.latest_version(context.project.releases_path)} holds it.")
+        out.print(
+            f"Nothing to do: every day is up to date and release {releases.latest_version(context.project.releases_path)} holds it."
+        )
     else:
         _print_plan(out, status, stretches, is_current)
         _make(context, out, status, stretches, steps, report)
@@ -98,7 +112,9 @@ def _flat(stretches: list[tuple[dt.date, dt.date]]) -> list[dt.date]:
     return [first + dt.timedelta(days=n) for first, last in stretches for n in range((last - first).days + 1)]
 
 
-def _print_plan(out: Console, status: Status, stretches: list[tuple[dt.date, dt.date]], is_current: bool) -> None:
+def _print_plan(
+    out: Console, status: Status, stretches: list[tuple[dt.date, dt.date]], is_current: bool
+) -> None:
     out.print("Plan:")
     for steps, words in plan_lines(status):
         out.print(f"  {steps}: {words}")
@@ -125,11 +141,20 @@ def plan_lines(status: Status) -> list[tuple[str, str]]:
 
 def _ranges_in_words(days: list[dt.date]) -> str:
     words = [show.day_range(a, b) for a, b in ranges(days)]
-    return f"{len(days)} days ({', '.join(words[:4])}{', …' if len(words) > 4 else ''})" if len(days) > 1 else words[0]
+    return (
+        f"{len(days)} days ({', '.join(words[:4])}{', …' if len(words) > 4 else ''})"
+        if len(days) > 1
+        else words[0]
+    )
 
 
 def _make(
-    context: Context, out: Console, status: Status, stretches: list[tuple[dt.date, dt.date]], steps: list[str], report: _Report
+    context: Context,
+    out: Console,
+    status: Status,
+    stretches: list[tuple[dt.date, dt.date]],
+    steps: list[str],
+    report: _Report,
 ) -> None:
     out.print("starting Dagster")
     from dataset_pipeline.cli.orchestrator import Orchestrator
@@ -150,7 +175,11 @@ def _make(
 
 
 def _make_stretches(
-    context: Context, orchestrator: Orchestrator, stretches: list[tuple[dt.date, dt.date]], steps: list[str], report: _Report
+    context: Context,
+    orchestrator: Orchestrator,
+    stretches: list[tuple[dt.date, dt.date]],
+    steps: list[str],
+    report: _Report,
 ) -> None:
     """Make each stretch; a bad day is set aside and what is left of its stretch is made again."""
     todo = list(stretches)
@@ -165,7 +194,10 @@ def _make_stretches(
             return
         days = _flat([(first, last)])
         bad = {d: error.days[str(d)] for d in days if str(d) in error.days} or {d: [str(error)] for d in days}
-        report.bad |= {day: [f"{error.step}: {text}" if not isinstance(error, GateClosed) else text for text in texts] for day, texts in bad.items()}
+        report.bad |= {
+            day: [f"{error.step}: {text}" if not isinstance(error, GateClosed) else text for text in texts]
+            for day, texts in bad.items()
+        }
         _refuse_lost_sources(context, error)
         todo = ranges([d for d in days if d not in report.bad]) + todo
 
@@ -180,7 +212,11 @@ def _refuse_lost_sources(context: Context, error: BadDay) -> None:
         files = [f.uri for f in context.found.files if f.source == source.name]
         own = [next((m for m in messages if m.startswith(f"{uri}:")), None) for uri in files]
         if files and all(own):
-            problems += [Problem(f"{context.project.path.name}: source {source.name}", text) for text in own[:5] if text]
+            problems += [
+                Problem(f"{context.project.path.name}: source {source.name}", text)
+                for text in own[:5]
+                if text
+            ]
     if problems:
         raise SpecError(problems)
 
@@ -226,10 +262,14 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
 def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
     """The line of `run --json`: totals of what is published and released now."""
     warehouse = context.warehouse
-    batches = warehouse.query("SELECT coalesce(sum(rows_ingested), 0)::BIGINT AS i, coalesce(sum(rows_rejected), 0)::BIGINT AS r FROM batches").row(0)
+    batches = warehouse.query(
+        "SELECT coalesce(sum(rows_ingested), 0)::BIGINT AS i, coalesce(sum(rows_rejected), 0)::BIGINT AS r FROM batches"
+    ).row(0)
     dropped: dict[str, dict[str, int]] = {}
     for step in DAILY_STEPS:
-        counted = warehouse.query(f'SELECT reason, count(*) AS n FROM main."{step}" WHERE NOT kept GROUP BY reason ORDER BY reason')
+        counted = warehouse.query(
+            f'SELECT reason, count(*) AS n FROM main."{step}" WHERE NOT kept GROUP BY reason ORDER BY reason'
+        )
         if counted.height:
             dropped[str(step)] = {str(reason): int(n) for reason, n in counted.iter_rows()}
     version = releases.latest_version(context.project.releases_path)
@@ -261,7 +301,9 @@ def summarize(context: Context, status: Status, seconds: dict[str, float]) -> di
 def _funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, int, dict[str, int]]]:
     rows = []
     for step in DAILY_STEPS:
-        n, kept = context.warehouse.query(f'SELECT count(*) AS n, count(*) FILTER (kept) AS k FROM main."{step}"').row(0)
+        n, kept = context.warehouse.query(
+            f'SELECT count(*) AS n, count(*) FILTER (kept) AS k FROM main."{step}"'
+        ).row(0)
         rows.append((str(step), int(n), int(kept), summary["dropped"].get(str(step), {})))
     released = sum(summary["released"].values())
     if summary["release"]:
@@ -282,7 +324,10 @@ def _warnings(context: Context) -> list[str]:
         on = json.loads(days)
         culprits = f" by {', '.join(facts['culprits'])}" if facts.get("culprits") else ""
         limit = f" (limit {facts['limit']})" if facts.get("limit") else ""
-        lines.append(f"{step}.{name}: {facts['observed']}{limit}{culprits}" + (f" on {', '.join(on[:5])}" if on and on != ["all"] else ""))
+        lines.append(
+            f"{step}.{name}: {facts['observed']}{limit}{culprits}"
+            + (f" on {', '.join(on[:5])}" if on and on != ["all"] else "")
+        )
     return lines
 
 

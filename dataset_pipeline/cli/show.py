@@ -10,7 +10,14 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 
@@ -61,7 +68,9 @@ class Bars:
             self.progress.update(self.task, description=text)
 
 
-def print_funnel(out: Console, ingested: int, rejected: int, funnel: Sequence[tuple[str, int, int, Mapping[str, int]]]) -> None:
+def print_funnel(
+    out: Console, ingested: int, rejected: int, funnel: Sequence[tuple[str, int, int, Mapping[str, int]]]
+) -> None:
     """A line per step: what arrived, what was kept, and why the rest was not."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("step")

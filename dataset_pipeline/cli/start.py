@@ -17,8 +17,31 @@ import click
 
 from dataset_pipeline.errors import Problem, SpecError
 
-_INPUT_NAMES = ("input", "text", "message", "body", "question", "prompt", "instruction", "content", "review", "comment", "utterance", "tweet")
-_OUTPUT_NAMES = ("output", "label", "category", "intent", "class", "answer", "response", "completion", "target")
+_INPUT_NAMES = (
+    "input",
+    "text",
+    "message",
+    "body",
+    "question",
+    "prompt",
+    "instruction",
+    "content",
+    "review",
+    "comment",
+    "utterance",
+    "tweet",
+)
+_OUTPUT_NAMES = (
+    "output",
+    "label",
+    "category",
+    "intent",
+    "class",
+    "answer",
+    "response",
+    "completion",
+    "target",
+)
 _ID_NAMES = ("id", "ticket_id", "record_id", "uuid", "key")
 MAX_LABELS = 200
 """More distinct values than this are answers, not labels."""
@@ -44,7 +67,17 @@ def ui(spec: Path, port: int) -> None:
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }
     click.echo(f"Dagster for {project.spec.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
-    arguments = ["-m", "dagster", "dev", "-m", "dataset_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    arguments = [
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "dataset_pipeline.definitions",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
@@ -61,7 +94,9 @@ def init(folder: Path, source: Path | None) -> None:
     click.echo(f"wrote {target}")
     if guess is not None:
         click.echo(f"read {source} as {guess['words']}; open the spec and mend what was guessed wrong")
-    click.echo(f"next: edit the spec, then `dataset-pipeline check --spec {target}` and `dataset-pipeline run --spec {target}`")
+    click.echo(
+        f"next: edit the spec, then `dataset-pipeline check --spec {target}` and `dataset-pipeline run --spec {target}`"
+    )
 
 
 def _guess(source: Path) -> dict[str, Any]:
@@ -69,7 +104,9 @@ def _guess(source: Path) -> dict[str, Any]:
     from dataset_pipeline.storage import readers
 
     if not source.is_file():
-        raise SpecError([Problem(str(source), "there is no such file.", "Name a .jsonl or .csv file, plain or .gz.")])
+        raise SpecError(
+            [Problem(str(source), "there is no such file.", "Name a .jsonl or .csv file, plain or .gz.")]
+        )
     try:
         rows = []
         for row in readers.read_rows(source):
@@ -80,26 +117,43 @@ def _guess(source: Path) -> dict[str, Any]:
     except readers.UnreadableFile as error:
         raise SpecError([Problem(str(source), str(error))]) from None
     if not rows:
-        raise SpecError([Problem(str(source), "holds no row that can be read.", "Give a file with at least one row.")])
+        raise SpecError(
+            [Problem(str(source), "holds no row that can be read.", "Give a file with at least one row.")]
+        )
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if isinstance(rows[0].get("messages"), list):
         return {"layout": "chat", "type": "chat", "words": "conversations (chat layout)"}
     if {"instruction", "output"} <= set(columns):
         return {"layout": "alpaca", "type": "instruction", "words": "instructions (alpaca layout)"}
     if {"prompt", "completion"} <= set(columns):
-        return {"layout": "completion", "type": "completion", "words": "prompts and completions (completion layout)"}
+        return {
+            "layout": "completion",
+            "type": "completion",
+            "words": "prompts and completions (completion layout)",
+        }
     return _guess_columns(rows, columns)
 
 
 def _guess_columns(rows: list[dict[str, Any]], columns: list[str]) -> dict[str, Any]:
     texts = [c for c in columns if isinstance(rows[0].get(c), str)]
     longest = sorted(texts, key=lambda c: -sum(len(str(row.get(c) or "")) for row in rows))
-    input_column = next((c for name in _INPUT_NAMES for c in columns if c.lower() == name), longest[0] if longest else columns[0])
-    output_column = next((c for name in _OUTPUT_NAMES for c in columns if c.lower() == name and c != input_column), None)
+    input_column = next(
+        (c for name in _INPUT_NAMES for c in columns if c.lower() == name),
+        longest[0] if longest else columns[0],
+    )
+    output_column = next(
+        (c for name in _OUTPUT_NAMES for c in columns if c.lower() == name and c != input_column), None
+    )
     labels: list[str] = []
     if output_column is not None:
-        values = {str(row.get(output_column)).strip() for row in rows if row.get(output_column) not in (None, "")}
-        if len(values) <= MAX_LABELS and len(values) < len(rows) / 2 and all("\n" not in v and len(v) <= 80 for v in values):
+        values = {
+            str(row.get(output_column)).strip() for row in rows if row.get(output_column) not in (None, "")
+        }
+        if (
+            len(values) <= MAX_LABELS
+            and len(values) < len(rows) / 2
+            and all("\n" not in v and len(v) <= 80 for v in values)
+        ):
             labels = sorted(values)
     identifier = next((c for name in _ID_NAMES for c in columns if c.lower() == name), None)
     kind = "classification" if len(labels) > 1 else "instruction"
@@ -111,7 +165,13 @@ def _guess_columns(rows: list[dict[str, Any]], columns: list[str]) -> dict[str, 
 
 def _spec_text(name: str, source: Path | None, guess: dict[str, Any] | None) -> str:
     """A spec with comments. Quoted values are JSON, which is YAML too."""
-    guess = guess or {"type": "classification", "input": "text", "output": "label", "id": None, "labels": ["label_a", "label_b"]}
+    guess = guess or {
+        "type": "classification",
+        "input": "text",
+        "output": "label",
+        "id": None,
+        "labels": ["label_a", "label_b"],
+    }
     project = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "dataset"
     project = project if project[0].isalpha() else f"dataset-{project}"
     path = f"sources/{source.name}" if source is not None else "sources/messages.jsonl"
@@ -119,12 +179,14 @@ def _spec_text(name: str, source: Path | None, guess: dict[str, Any] | None) -> 
         f"name: {project}",
         "task:",
         "  # The wanted behaviour in a sentence: the first thing the card says.",
-        '  behavior: "Read one message and answer with exactly one label."' if guess["type"] == "classification" else '  behavior: "Answer the message."',
+        '  behavior: "Read one message and answer with exactly one label."'
+        if guess["type"] == "classification"
+        else '  behavior: "Answer the message."',
         f"  type: {guess['type']}        # classification | instruction | chat | completion",
     ]
     if guess["type"] == "classification":
         lines.append("  labels:                # label: its definition")
-        lines += [f"    {json.dumps(label, ensure_ascii=False)}: \"\"" for label in guess["labels"]]
+        lines += [f'    {json.dumps(label, ensure_ascii=False)}: ""' for label in guess["labels"]]
     lines += [
         "  examples: []           # handwritten, at least five, better a dozen: {input: ..., output: ...}; never trained on",
         "sources:",

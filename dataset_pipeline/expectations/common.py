@@ -36,7 +36,9 @@ class Audit:
     extras: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
-def common_suite(step: Step, worst_rule: float, worst_source: float, severity: Severity = "critical") -> tuple[Expectation, ...]:
+def common_suite(
+    step: Step, worst_rule: float, worst_source: float, severity: Severity = "critical"
+) -> tuple[Expectation, ...]:
     """The shared expectations of `step`, with its limits on drop rates."""
     reasons = sorted(REASONS[step])
     shared = [
@@ -52,7 +54,14 @@ def common_suite(step: Step, worst_rule: float, worst_source: float, severity: S
                     "between", "gauges", ("incomplete_verdicts",), maximum=0),
     ]  # fmt: skip
     shared.append(
-        Expectation("reasons_allowed", "A reason is not in the step's closed list.", "in_set", "rows", ("reason",), values=tuple(reasons))
+        Expectation(
+            "reasons_allowed",
+            "A reason is not in the step's closed list.",
+            "in_set",
+            "rows",
+            ("reason",),
+            values=tuple(reasons),
+        )
     )
     if reasons:
         shared += [
@@ -67,7 +76,9 @@ def common_suite(step: Step, worst_rule: float, worst_source: float, severity: S
 def column_differences(frame: pl.DataFrame, table: str) -> int:
     """Columns that are missing, extra or of another type than records.TABLES says."""
     expected = TABLES[table]
-    differing = {name for name in expected if name not in frame.columns or frame.schema[name] != expected[name]}
+    differing = {
+        name for name in expected if name not in frame.columns or frame.schema[name] != expected[name]
+    }
     return len(differing) + sum(1 for name in frame.columns if name not in expected)
 
 
@@ -77,7 +88,8 @@ def common_gauges(audit: Audit) -> pl.DataFrame:
     days = pl.DataFrame({"date": list(audit.days)}, schema={"date": pl.Date})
     present = frame.group_by("day").agg(pl.len().alias("n"))
     arrived = pl.DataFrame(
-        {"date": list(audit.rows_in), "arrived": list(audit.rows_in.values())}, schema={"date": pl.Date, "arrived": pl.Int64}
+        {"date": list(audit.rows_in), "arrived": list(audit.rows_in.values())},
+        schema={"date": pl.Date, "arrived": pl.Int64},
     )
     return (
         days.join(present.rename({"day": "date"}), on="date", how="left")
@@ -112,12 +124,26 @@ def _worst(audit: Audit, column: str, name: str) -> pl.DataFrame:
         frame = frame.join(audit.records.select("record_id", "source"), on="record_id", how="left")
     if column == "reason":
         totals = frame.group_by("day").agg(pl.len().alias("total"))
-        parts = frame.filter(~pl.col("kept")).group_by("day", "reason").agg(pl.len().alias("dropped")).join(totals, on="day")
+        parts = (
+            frame.filter(~pl.col("kept"))
+            .group_by("day", "reason")
+            .agg(pl.len().alias("dropped"))
+            .join(totals, on="day")
+        )
     else:
-        parts = frame.group_by("day", column).agg(pl.len().alias("total"), (~pl.col("kept")).sum().alias("dropped"))
+        parts = frame.group_by("day", column).agg(
+            pl.len().alias("total"), (~pl.col("kept")).sum().alias("dropped")
+        )
     return (
         parts.with_columns(rate=pl.col("dropped") / pl.col("total"))
-        .sort("day", (pl.col("total") < MIN_SAMPLE), "rate", column, descending=[False, False, True, False], nulls_last=True)
+        .sort(
+            "day",
+            (pl.col("total") < MIN_SAMPLE),
+            "rate",
+            column,
+            descending=[False, False, True, False],
+            nulls_last=True,
+        )
         .group_by("day", maintain_order=True)
         .first()
         .select(
@@ -137,7 +163,10 @@ def common_rows(audit: Audit, extra: Sequence[str] = (), arrived: pl.DataFrame |
     """
     arrived = audit.records.select("record_id", "day") if arrived is None else arrived
     marked = audit.staged.join(
-        arrived.unique().with_columns(has_arrived=pl.lit(True)), on=arrived.columns, how="left", maintain_order="left"
+        arrived.unique().with_columns(has_arrived=pl.lit(True)),
+        on=arrived.columns,
+        how="left",
+        maintain_order="left",
     )
     is_requested = pl.col("day").is_in(list(audit.days)) | pl.col("day").is_null()
     is_judged = pl.col("record_id").is_not_null() & pl.col("day").is_not_null() & is_requested
@@ -172,4 +201,6 @@ def with_gauge(gauges: pl.DataFrame, measured: pl.DataFrame, default: float | in
     """`gauges` joined with `measured` (keyed by date); days without rows get `default`."""
     names = [c for c in measured.columns if c != "date"]
     joined = gauges.join(measured, on="date", how="left")
-    return joined.with_columns(pl.col(n).fill_null(default) for n in names if not n.endswith(("_culprit", "_record_ids")))
+    return joined.with_columns(
+        pl.col(n).fill_null(default) for n in names if not n.endswith(("_culprit", "_record_ids"))
+    )

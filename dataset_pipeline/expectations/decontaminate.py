@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
+from dataset_pipeline.expectations.common import (
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    with_gauge,
+)
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
 from dataset_pipeline.text import comparison_text, with_sides
@@ -42,7 +49,12 @@ def _left(audit: Audit) -> pl.DataFrame:
     kept = audit.records.join(audit.staged.filter("kept").select("record_id"), on="record_id", how="semi")
     if protected.height == 0 or kept.height == 0:
         return kept.select("record_id", "day").clear()
-    items = protected.select(comparison_text(pl.col("text")).alias("item")).unique().sort("item").filter(pl.col("item") != "")
+    items = (
+        protected.select(comparison_text(pl.col("text")).alias("item"))
+        .unique()
+        .sort("item")
+        .filter(pl.col("item") != "")
+    )
     long = items.filter(pl.col("item").str.split(" ").list.len() >= ngram)["item"]
     texts = with_sides(kept).select("record_id", "day", comparison_text(pl.col("prompt")).alias("text"))
     padded = pl.concat_str(pl.lit(" "), pl.col("text"), pl.lit(" "))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
+from dataset_pipeline.expectations.common import (
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    with_gauge,
+)
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
 
@@ -40,10 +47,14 @@ def gauges(audit: Audit) -> pl.DataFrame:
         | ~pl.col("similarity").is_between(0.0, 1.0).fill_null(False)
     )
     twins = dropped.filter(pl.col("twin").is_not_null()).join(
-        kept.rename({"record_id": "twin", "answer_key": "twin_answer"}).select("twin", "twin_answer"), on="twin", how="left"
+        kept.rename({"record_id": "twin", "answer_key": "twin_answer"}).select("twin", "twin_answer"),
+        on="twin",
+        how="left",
     )
     chained = twins.filter(~pl.col("twin").is_in(kept["record_id"].implode()))
-    disagreeing = twins.filter(pl.col("twin_answer").is_not_null() & (pl.col("twin_answer") != pl.col("answer_key")))
+    disagreeing = twins.filter(
+        pl.col("twin_answer").is_not_null() & (pl.col("twin_answer") != pl.col("answer_key"))
+    )
     several = kept.group_by("comparison_key", "answer_key").len().filter(pl.col("len") > 1)
     equal = staged.filter("kept").join(several, on=["comparison_key", "answer_key"], how="semi")
     result = common_gauges(audit)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
+from dataset_pipeline.expectations.common import (
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    with_gauge,
+)
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import SIDE_SIGNALS, Step
 
-_SHARES = tuple(f"{side}_{name}" for side in ("prompt", "answer") for name in SIDE_SIGNALS if name.endswith("_share"))
+_SHARES = tuple(
+    f"{side}_{name}" for side in ("prompt", "answer") for name in SIDE_SIGNALS if name.endswith("_share")
+)
 
 SUITE: tuple[Expectation, ...] = (
     *common_suite(Step.FILTER, worst_rule=0.3, worst_source=0.5),
@@ -28,7 +37,13 @@ def gauges(audit: Audit) -> pl.DataFrame:
     examples = audit.extras["examples"]
     unmeasured = audit.staged.filter(pl.col("prompt_words").is_null() | pl.col("prompt_chars").is_null())
     result = with_gauge(common_gauges(audit), counted(unmeasured, "unmeasured_prompts"), 0)
-    named = examples.select(pl.concat_str("record_id", pl.lit(" by "), "reason").sort().head(5).str.join(", ")).item() if examples.height else None
+    named = (
+        examples.select(
+            pl.concat_str("record_id", pl.lit(" by "), "reason").sort().head(5).str.join(", ")
+        ).item()
+        if examples.height
+        else None
+    )
     return result.with_columns(
         examples_dropped=pl.lit(examples.height, pl.Int64), examples_dropped_culprit=pl.lit(named, pl.String)
     )

@@ -150,7 +150,9 @@ def _run_engine(
         if not wanted:
             continue
         key = list(_KEYS[frame_name])
-        columns = [c for c in dict.fromkeys([*key, *(c for e in wanted for c in e.columns)]) if c in frame.columns]
+        columns = [
+            c for c in dict.fromkeys([*key, *(c for e in wanted for c in e.columns)]) if c in frame.columns
+        ]
         asset = source.add_dataframe_asset(frame_name)
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
             {"dataframe": _pandas_view(frame.select(columns))}
@@ -174,7 +176,7 @@ def _pandas_view(frame: pl.DataFrame) -> Any:
     """Pandas, with nullable integers kept whole instead of becoming floats."""
     import pandas as pd
 
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, dtype in frame.schema.items():
         values = frame[name].to_list()
         if dtype.is_integer():
@@ -183,9 +185,11 @@ def _pandas_view(frame: pl.DataFrame) -> Any:
             columns[name] = pd.array(values, dtype="boolean")
         elif dtype.is_float():
             # Not-a-number would count as null and pass; infinity is out of every range.
-            columns[name] = pd.array([_NAN if v is None else _INFINITY if v != v else v for v in values], dtype="float64")
+            columns[name] = pd.array(
+                [_NAN if v is None else _INFINITY if v != v else v for v in values], dtype="float64"
+            )
         else:
-            columns[name] = pd.array(values, dtype=object)  # type: ignore[call-overload]
+            columns[name] = pd.array(values, dtype=object)
     return pd.DataFrame(columns)
 
 
@@ -202,7 +206,9 @@ def _built(gxe: Any, e: Expectation) -> list[Any]:
             built.append(gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(e.values), **common))
         else:
             built.append(
-                gxe.ExpectColumnValuesToBeBetween(column=column, min_value=e.minimum, max_value=e.maximum, **common)
+                gxe.ExpectColumnValuesToBeBetween(
+                    column=column, min_value=e.minimum, max_value=e.maximum, **common
+                )
             )
         if e.frame == "gauges" and e.kind != "not_null":
             # Value expectations skip nulls; a gauge that could not be measured is a failure.
@@ -243,7 +249,11 @@ def _judgement(
     needed = (*_KEYS[e.frame], *e.columns, *((e.sample,) if e.min_sample else ()))
     absent = [c for c in needed if c not in frame.columns]
     if absent or len(results) != _expected_results(e) or any(r["raised"] for r in results):
-        why = f"the column {', '.join(absent)} is not there" if absent else f"the check could not be evaluated{trouble}"
+        why = (
+            f"the column {', '.join(absent)} is not there"
+            if absent
+            else f"the check could not be evaluated{trouble}"
+        )
         return Judgement(e, False, False, why, (), ())
     failed = [r for r in results if not r["success"]]
     keys = [k for r in failed for k in r["keys"]]
@@ -294,7 +304,11 @@ def _culprits(gauges: pl.DataFrame, e: Expectation) -> tuple[str, ...]:
 
 
 def _ids(gauges: pl.DataFrame, e: Expectation) -> tuple[str, ...]:
-    lists = [gauges[f"{c}_record_ids"].explode().drop_nulls().to_list() for c in e.columns if f"{c}_record_ids" in gauges.columns]
+    lists = [
+        gauges[f"{c}_record_ids"].explode().drop_nulls().to_list()
+        for c in e.columns
+        if f"{c}_record_ids" in gauges.columns
+    ]
     return tuple(sorted({str(v) for values in lists for v in values}))[:MAX_NAMED]
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, per_day, with_gauge
+from dataset_pipeline.expectations.common import (
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    per_day,
+    with_gauge,
+)
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
 
@@ -38,10 +46,14 @@ def gauges(audit: Audit) -> pl.DataFrame:
     rejects, batches, silent = (audit.extras[name] for name in ("rejects", "batches", "silent"))
     result = common_gauges(audit)
     result = with_gauge(result, per_day(batches, pl.col("rows_read").sum(), "rows_read"), 0)
-    result = with_gauge(result, per_day(batches, _without_rights().sum().cast(pl.Int64), "batches_without_rights"), 0)
+    result = with_gauge(
+        result, per_day(batches, _without_rights().sum().cast(pl.Int64), "batches_without_rights"), 0
+    )
     empty = batches.filter(pl.col("rows_read") == 0)
     result = with_gauge(result, _named(empty, "source", "empty_files"), 0)
-    result = with_gauge(result, _named(rejects.filter(pl.col("reason") == "truncated_file"), "uri", "truncated_files"), 0)
+    result = with_gauge(
+        result, _named(rejects.filter(pl.col("reason") == "truncated_file"), "uri", "truncated_files"), 0
+    )
     result = with_gauge(result, silent, 0)
     result = with_gauge(result, _role_faults(audit.staged), 0)
     result = with_gauge(result, _repeated_ids(audit.staged), 0)
@@ -49,12 +61,16 @@ def gauges(audit: Audit) -> pl.DataFrame:
     result = with_gauge(result, per_day(batches, pl.col("rows_rejected").sum(), "rows_rejected"), 0)
     return result.with_columns(
         rejects_lost=pl.col("rows_rejected") - pl.col("rejected"),
-        reject_rate=pl.when(pl.col("rows_read") > 0).then(pl.col("rejected") / pl.col("rows_read")).otherwise(0.0)
+        reject_rate=pl.when(pl.col("rows_read") > 0)
+        .then(pl.col("rejected") / pl.col("rows_read"))
+        .otherwise(0.0),
     )
 
 
 def _without_rights() -> pl.Expr:
-    blank = [pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "") for c in ("license", "holder", "basis")]
+    blank = [
+        pl.col(c).is_null() | (pl.col(c).str.strip_chars() == "") for c in ("license", "holder", "basis")
+    ]
     return pl.any_horizontal(*blank, pl.col("uses").is_null() | (pl.col("uses").list.len() == 0))
 
 

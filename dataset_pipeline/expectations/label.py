@@ -5,7 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 from dataset_pipeline.expectations.common import (
-    MIN_SAMPLE, Audit, common_gauges, common_rows, common_suite, counted, per_day, with_gauge,
+    MIN_SAMPLE,
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    per_day,
+    with_gauge,
 )  # fmt: skip
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Step
@@ -37,12 +44,17 @@ def gauges(audit: Audit) -> pl.DataFrame:
     if labels.height == 0:
         # Nothing to judge without labels: the gauges say so by their neutral values.
         return result.with_columns(
-            foreign_labels=pl.lit(0, pl.Int64), largest_label_share=pl.lit(0.0), smallest_label_records=pl.lit(10, pl.Int64)
+            foreign_labels=pl.lit(0, pl.Int64),
+            largest_label_share=pl.lit(0.0),
+            smallest_label_records=pl.lit(10, pl.Int64),
         )
     foreign = kept.filter(~pl.col("label").is_in(labels["label"].implode()).fill_null(False))
     result = with_gauge(result, counted(foreign, "foreign_labels"), 0)
-    shares = kept.group_by("day", "label").len().group_by(pl.col("day").alias("date")).agg(
-        (pl.col("len").max() / pl.col("len").sum()).alias("largest_label_share")
+    shares = (
+        kept.group_by("day", "label")
+        .len()
+        .group_by(pl.col("day").alias("date"))
+        .agg((pl.col("len").max() / pl.col("len").sum()).alias("largest_label_share"))
     )
     result = with_gauge(result, shares, 0.0)
     return result.join(_smallest(audit, labels, history, kept), on="date", how="left")
@@ -59,8 +71,12 @@ def _smallest(audit: Audit, labels: pl.DataFrame, history: pl.DataFrame, kept: p
         .agg((pl.col("day") <= pl.col("date")).sum().cast(pl.Int64).alias("count"))
         .sort("date", "count", "label")
     )
-    return counted.group_by("date", maintain_order=True).first().select(
-        "date",
-        pl.col("count").alias("smallest_label_records"),
-        pl.col("label").alias("smallest_label_records_culprit"),
+    return (
+        counted.group_by("date", maintain_order=True)
+        .first()
+        .select(
+            "date",
+            pl.col("count").alias("smallest_label_records"),
+            pl.col("label").alias("smallest_label_records_culprit"),
+        )
     )

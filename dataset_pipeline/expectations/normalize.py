@@ -5,7 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 from dataset_pipeline.expectations.common import (
-    MIN_SAMPLE, Audit, common_gauges, common_rows, common_suite, counted, per_day, with_gauge,
+    MIN_SAMPLE,
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    per_day,
+    with_gauge,
 )  # fmt: skip
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.expectations.ingest import role_fault
@@ -34,8 +41,12 @@ def rows(audit: Audit) -> pl.DataFrame:
     found = [left_entities(text) & wanted if keep else set() for text, keep in zip(texts, kept, strict=True)]
     control = has_control(texts)
     return common_rows(audit).with_columns(
-        has_control=pl.Series(["yes" if c and k else "no" for c, k in zip(control, kept, strict=True)], dtype=pl.String),
-        pii_left=pl.Series([", ".join(sorted(f - {"PHONE_NUMBER"})) or "none" for f in found], dtype=pl.String),
+        has_control=pl.Series(
+            ["yes" if c and k else "no" for c, k in zip(control, kept, strict=True)], dtype=pl.String
+        ),
+        pii_left=pl.Series(
+            [", ".join(sorted(f - {"PHONE_NUMBER"})) or "none" for f in found], dtype=pl.String
+        ),
         phone_left=pl.Series(["yes" if "PHONE_NUMBER" in f else "no" for f in found], dtype=pl.String),
     )
 
@@ -49,7 +60,9 @@ def gauges(audit: Audit) -> pl.DataFrame:
     result = with_gauge(result, per_day(broken, pl.col("bad").mean(), "mojibake_share"), 0.0)
     unknown = pl.col("prompt_language").is_null().mean()
     result = with_gauge(result, per_day(kept, unknown, "unknown_language_share"), 0.0)
-    labelled = kept.select("day", "record_id", "messages").join(audit.records.select("record_id", "label"), on="record_id", how="left")
+    labelled = kept.select("day", "record_id", "messages").join(
+        audit.records.select("record_id", "label"), on="record_id", how="left"
+    )
     return with_gauge(result, counted(labelled.filter(role_fault()), "role_faults"), 0)
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from dataset_pipeline.expectations.common import Audit, common_gauges, common_rows, common_suite, counted, with_gauge
+from dataset_pipeline.expectations.common import (
+    Audit,
+    common_gauges,
+    common_rows,
+    common_suite,
+    counted,
+    with_gauge,
+)
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.records import Split, Step
 from dataset_pipeline.text import WORD, folded
@@ -42,7 +49,11 @@ def crossing_candidates(staged: pl.DataFrame, history: pl.DataFrame) -> pl.DataF
     mixed = keyed.join(shared.select("band"), on="band", how="semi")
     fresh = mixed.filter(pl.col("record_id").is_in(new["record_id"].implode()))
     pairs = fresh.join(mixed, on="band", suffix="_other").filter(pl.col("split") != pl.col("split_other"))
-    return pairs.select("record_id", pl.col("record_id_other").alias("other_id")).unique().sort("record_id", "other_id")
+    return (
+        pairs.select("record_id", pl.col("record_id_other").alias("other_id"))
+        .unique()
+        .sort("record_id", "other_id")
+    )
 
 
 def gauges(audit: Audit) -> pl.DataFrame:
@@ -87,9 +98,7 @@ def _crossing_pairs(audit: Audit, kept: pl.DataFrame, so_far: pl.DataFrame) -> p
         for record, words in texts.iter_rows()
     }
     near = [
-        a
-        for a, b in pairs.iter_rows()
-        if a in sets and b in sets and _jaccard(sets[a], sets[b]) >= threshold
+        a for a, b in pairs.iter_rows() if a in sets and b in sets and _jaccard(sets[a], sets[b]) >= threshold
     ]
     found = kept.filter(pl.col("record_id").is_in(near)).select("record_id", "day")
     return pl.concat([equal, found]).unique()
@@ -108,12 +117,16 @@ def _so_far(audit: Audit, so_far: pl.DataFrame) -> pl.DataFrame:
     for day in audit.days:
         seen = so_far.filter(pl.col("day") <= day)
         groups = seen.unique("group_key")
-        shares = ratios.join(groups.group_by("split").len(), on="split", how="left").with_columns(pl.col("len").fill_null(0))
+        shares = ratios.join(groups.group_by("split").len(), on="split", how="left").with_columns(
+            pl.col("len").fill_null(0)
+        )
         total = max(groups.height, 1)
         error = shares.select((pl.col("len") / total - pl.col("ratio")).abs().max()).item()
         tests = seen.filter(pl.col("split") == Split.TEST.value).group_by("label").len()
-        counts = {label: 0 for label in labels} | {k: n for k, n in tests.iter_rows() if k is not None}
-        smallest = min(counts.items(), key=lambda item: (item[1], item[0])) if counts else (None, tests["len"].sum())
+        counts = dict.fromkeys(labels, 0) | {k: n for k, n in tests.iter_rows() if k is not None}
+        smallest = (
+            min(counts.items(), key=lambda item: (item[1], item[0])) if counts else (None, tests["len"].sum())
+        )
         wants_test = ratios.filter((pl.col("split") == Split.TEST.value) & (pl.col("ratio") > 0)).height > 0
         measured.append((day, groups.height, float(error), smallest[1] if wants_test else 5, smallest[0]))
     return pl.DataFrame(

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-MOJIBAKE = re.compile("(?:[ÂÃ][\u0080-\u00bf])|(?:\u00e2\u20ac[\u2122\u0153\u009d\u201c\u201d\u00a6\u02dc\u00a2])")
+MOJIBAKE = re.compile(
+    "(?:[ÂÃ][\u0080-\u00bf])|(?:\u00e2\u20ac[\u2122\u0153\u009d\u201c\u201d\u00a6\u02dc\u00a2])"
+)
 """UTF-8 read as Windows-1252: a lead byte shown as a letter, then a continuation byte shown as a sign."""
 
 _EMAIL = re.compile(
@@ -18,7 +20,9 @@ _EMAIL = re.compile(
 )
 _CARD = re.compile(r"(?<![\d.,-])[3-6]\d{3}(?:[ -]?\d{3,6}){2,4}(?![\d.,-]?\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-_SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d|078-05-1120|123-45-6789)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
+_SSN = re.compile(
+    r"(?<![\d-])(?!000|666|9\d\d|078-05-1120|123-45-6789)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"
+)
 _PHONE = re.compile(r"(?<![\w+])\+[1-9]\d{0,2}[ .-]?\(?\d{1,4}\)?(?:[ .-]?\d{2,4}){2,4}(?!\d)")
 
 

@@ -35,7 +35,9 @@ def protected_frames(
     protected: pl.DataFrame, set_names: list[str], unreadable: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """rows and gauges for PROTECTED_SUITE; the only `day` is the word `all`."""
-    rows = protected.select(pl.concat_str("eval_set", pl.lit(":"), "eval_item").alias("record_id"), pl.lit("all").alias("day"))
+    rows = protected.select(
+        pl.concat_str("eval_set", pl.lit(":"), "eval_item").alias("record_id"), pl.lit("all").alias("day")
+    )
     blank = protected.filter(pl.col("text").is_null() | (pl.col("text").str.strip_chars() == ""))
     filled = set(protected["eval_set"].unique().to_list())
     empty_sets = [name for name in set_names if name not in filled]

@@ -72,11 +72,17 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
         line = key_node.start_mark.line + 1
         if not isinstance(key, str):
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} on line {line} is not text: put it in quotes", key_node.start_mark
+                None,
+                None,
+                f"the key {key!r} on line {line} is not text: put it in quotes",
+                key_node.start_mark,
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice, again on line {line}: keep one", key_node.start_mark
+                None,
+                None,
+                f"the key {key!r} stands twice, again on line {line}: keep one",
+                key_node.start_mark,
             )
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
@@ -109,20 +115,38 @@ def _read_yaml(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > MAX_SPEC_BYTES:
-            raise SpecError([Problem(str(path), f"is {size} bytes long: a spec is a few kilobytes", "Name the spec, not a data file.")])
+            raise SpecError(
+                [
+                    Problem(
+                        str(path),
+                        f"is {size} bytes long: a spec is a few kilobytes",
+                        "Name the spec, not a data file.",
+                    )
+                ]
+            )
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SpecError(
-            [Problem(str(path), "there is no such file.", "Make one with `dataset-pipeline init DIR`, or name yours with --spec PATH.")]
+            [
+                Problem(
+                    str(path),
+                    "there is no such file.",
+                    "Make one with `dataset-pipeline init DIR`, or name yours with --spec PATH.",
+                )
+            ]
         ) from None
     except UnicodeDecodeError as error:
-        raise SpecError([Problem(str(path), f"is not UTF-8 (byte {error.start}).", "Save the spec as UTF-8.")]) from None
+        raise SpecError(
+            [Problem(str(path), f"is not UTF-8 (byte {error.start}).", "Save the spec as UTF-8.")]
+        ) from None
     except OSError as error:
         raise SpecError([Problem(str(path), f"cannot be read: {error.strerror}.")]) from None
     try:
         data = yaml.load(text, Loader=_Loader)
     except RecursionError:
-        raise SpecError([Problem(str(path), "is nested too deeply.", "A spec has five levels at most.")]) from None
+        raise SpecError(
+            [Problem(str(path), "is nested too deeply.", "A spec has five levels at most.")]
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -132,7 +156,9 @@ def _read_yaml(path: Path) -> Any:
     except ValueError as error:
         raise SpecError([Problem(str(path), f"{error}.", "Write dates as YYYY-MM-DD.")]) from None
     if not isinstance(data, dict):
-        raise SpecError([Problem(str(path), "is not a mapping of keys.", "Start from `dataset-pipeline init DIR`.")])
+        raise SpecError(
+            [Problem(str(path), "is not a mapping of keys.", "Start from `dataset-pipeline init DIR`.")]
+        )
     return data
 
 
@@ -219,14 +245,22 @@ def semantic_problems(project: Project) -> list[Problem]:
         report("sources", f"two sources are called {name!r}.", "Give each its own name.")
     set_names = [s.name for s in spec.decontaminate.sets]
     for name in sorted({n for n in set_names if set_names.count(n) > 1} | ({"examples"} & set(set_names))):
-        report("decontaminate.sets", f"the name {name!r} is taken.", "Give each set its own name; `examples` is ours.")
+        report(
+            "decontaminate.sets",
+            f"the name {name!r} is taken.",
+            "Give each set its own name; `examples` is ours.",
+        )
 
     for index, source in enumerate(spec.sources):
         place = f"sources[{index}] ({source.name})"
         _check_readable(project, source, place, report)
         reason = licence_problem(source.rights.license)
         if reason:
-            report(f"{place}.rights.license", reason, "Use an SPDX expression (MIT, CC-BY-4.0, …) or LicenseRef-… for your own terms.")
+            report(
+                f"{place}.rights.license",
+                reason,
+                "Use an SPDX expression (MIT, CC-BY-4.0, …) or LicenseRef-… for your own terms.",
+            )
         if source.path.count("{date}") > 1:
             report(f"{place}.path", "has {date} twice.", "Keep one; use * for the other.")
     for index, eval_set in enumerate(spec.decontaminate.sets):
@@ -236,13 +270,24 @@ def semantic_problems(project: Project) -> list[Problem]:
             report(f"{place}.path", "an evaluation set has no days.", "Remove {date}; globs are allowed.")
         for source in spec.sources:
             if _paths_meet(source.path, eval_set.path):
-                report(place, f"is also the source {source.name!r}: protected items are never trained on.", "Remove one of the two.")
+                report(
+                    place,
+                    f"is also the source {source.name!r}: protected items are never trained on.",
+                    "Remove one of the two.",
+                )
     if spec.release.license is not None and (reason := licence_problem(spec.release.license)):
         report("release.license", reason, "Use an SPDX expression.")
     for alias, label in spec.label.aliases.items():
         if label not in spec.task.label_names:
-            report(f"label.aliases.{alias}", f"{label!r} is not in task.labels.", "Aliases point to a label of the spec.")
-        elif alias.strip().casefold() in {n.strip().casefold() for n in spec.task.label_names} and alias != label:
+            report(
+                f"label.aliases.{alias}",
+                f"{label!r} is not in task.labels.",
+                "Aliases point to a label of the spec.",
+            )
+        elif (
+            alias.strip().casefold() in {n.strip().casefold() for n in spec.task.label_names}
+            and alias != label
+        ):
             report(f"label.aliases.{alias}", "is itself a label.", "Remove the alias.")
     _check_built(spec, report)
     return problems
@@ -251,40 +296,81 @@ def semantic_problems(project: Project) -> list[Problem]:
 def _check_built(spec: Spec, report: Any) -> None:
     """What the contract names and this version does not do yet is refused, never ignored."""
     if spec.task.type == "preference":
-        report("task.type", "preference datasets are not built by this version.", "Use chat for the chosen side.")
+        report(
+            "task.type", "preference datasets are not built by this version.", "Use chat for the chosen side."
+        )
     if spec.split.strategy != "hash":
         report("split.strategy", f"{spec.split.strategy!r} is not built in this version.", "Use hash.")
     if spec.label.annotations:
-        report("label.annotations", "annotations are not read by this version.", "Remove the key; put labels into the source.")
+        report(
+            "label.annotations",
+            "annotations are not read by this version.",
+            "Remove the key; put labels into the source.",
+        )
     if spec.reviews:
         report("reviews", "reviews are not read by this version.", "Remove the key.")
     for name in release_formats(spec):
         if name in ("sharegpt", "preference"):
-            report("release.formats", f"{name!r} is not written by this version.", "Use chat, alpaca, completion or parquet.")
+            report(
+                "release.formats",
+                f"{name!r} is not written by this version.",
+                "Use chat, alpaca, completion or parquet.",
+            )
         if name in ("alpaca", "completion") and spec.task.type == "chat":
-            report("release.formats", f"{name!r} cannot hold a conversation of several turns.", "Use chat or parquet.")
+            report(
+                "release.formats",
+                f"{name!r} cannot hold a conversation of several turns.",
+                "Use chat or parquet.",
+            )
 
 
 def _check_readable(project: Project, item: Readable, place: str, report: Any) -> None:
     reason = path_problem(item.path)
     if reason:
-        report(f"{place}.path", reason, "Put the file below the spec's folder and name it relative to the spec.")
+        report(
+            f"{place}.path", reason, "Put the file below the spec's folder and name it relative to the spec."
+        )
     suffixes = PurePosixPath(item.path).suffixes
     kinds = [s for s in suffixes if s not in (".gz",)]
-    if not kinds or kinds[-1] not in (".jsonl", ".ndjson", ".csv", ".tsv") or (".gz" in suffixes and suffixes[-1] != ".gz"):
-        report(f"{place}.path", f"{item.path!r} is of a format that is not read.", "Use .jsonl, .ndjson, .csv or .tsv, plain or .gz.")
+    if (
+        not kinds
+        or kinds[-1] not in (".jsonl", ".ndjson", ".csv", ".tsv")
+        or (".gz" in suffixes and suffixes[-1] != ".gz")
+    ):
+        report(
+            f"{place}.path",
+            f"{item.path!r} is of a format that is not read.",
+            "Use .jsonl, .ndjson, .csv or .tsv, plain or .gz.",
+        )
     if item.layout is not None and item.layout not in LAYOUTS:
-        report(f"{place}.layout", f"the layout {item.layout!r} is not read by this version.", "Use chat, alpaca, completion or fields.")
+        report(
+            f"{place}.layout",
+            f"the layout {item.layout!r} is not read by this version.",
+            "Use chat, alpaca, completion or fields.",
+        )
         return
     fields, task = item.mapped(), project.spec.task
     is_source = hasattr(item, "kind")
     if fields.messages is None and fields.input is None:
-        report(f"{place}.fields", "neither input nor messages is mapped.", "Name the column of the text under fields.input, or a layout.")
+        report(
+            f"{place}.fields",
+            "neither input nor messages is mapped.",
+            "Name the column of the text under fields.input, or a layout.",
+        )
     if fields.messages is not None and fields.input is not None:
         report(f"{place}.fields", "input and messages are both mapped.", "Keep one.")
     if task.type == "classification" and item.layout == "chat":
-        report(f"{place}.layout", "chat cannot become classification: a conversation has no label column.", "Map fields.input and fields.output.")
-    if is_source and task.type in ("instruction", "completion") and fields.messages is None and fields.output is None:
+        report(
+            f"{place}.layout",
+            "chat cannot become classification: a conversation has no label column.",
+            "Map fields.input and fields.output.",
+        )
+    if (
+        is_source
+        and task.type in ("instruction", "completion")
+        and fields.messages is None
+        and fields.output is None
+    ):
         report(f"{place}.fields", f"a record of a {task.type} task needs an answer.", "Map fields.output.")
 
 
@@ -305,8 +391,8 @@ def _paths_meet(source_path: str, set_path: str) -> bool:
     import fnmatch
 
     pattern = source_path.replace("{date}", "*")
-    clean = lambda p: str(PurePosixPath(p))  # noqa: E731  (two uses, one line)
-    return fnmatch.fnmatchcase(clean(set_path), clean(pattern)) or fnmatch.fnmatchcase(clean(pattern), clean(set_path))
+    one, other = str(PurePosixPath(pattern)), str(PurePosixPath(set_path))
+    return fnmatch.fnmatchcase(other, one) or fnmatch.fnmatchcase(one, other)
 
 
 def licence_problem(expression: str) -> str | None:
@@ -328,5 +414,3 @@ def licence_problem(expression: str) -> str | None:
     if unknown:
         return f"{expression!r} is no SPDX licence expression: {', '.join(map(repr, unknown))} is not on the SPDX list."
     return None
-
-

@@ -142,7 +142,9 @@ class Readable(Section):
         try:
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(f"no encoding is called {value!r}: use a name Python knows, such as cp1252") from None
+            raise ValueError(
+                f"no encoding is called {value!r}: use a name Python knows, such as cp1252"
+            ) from None
 
 
 class Source(Readable):
@@ -169,7 +171,9 @@ class Source(Readable):
         if dated and self.collected_at is not None:
             raise ValueError("collected_at and {date} in path contradict each other: remove one")
         if self.kind == "synthetic" and self.generator is None:
-            raise ValueError("a synthetic source names its generator (model, provider, permits_training, terms, terms_reviewed)")
+            raise ValueError(
+                "a synthetic source names its generator (model, provider, permits_training, terms, terms_reviewed)"
+            )
         if self.generator is not None and not self.generator.permits_training:
             raise ValueError("the generator's terms do not permit training: the source cannot be used")
         if "train" not in self.rights.uses:
@@ -182,7 +186,8 @@ class Near(Section):
 
     threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
     ngram: Annotated[int, Field(ge=1, le=20)] | None = Field(
-        None, description="Words per shingle; 3, or 5 for completion: five lose half the pairs of short texts."
+        None,
+        description="Words per shingle; 3, or 5 for completion: five lose half the pairs of short texts.",
     )
     bands: Annotated[int, Field(ge=1, le=128)] = Field(
         21, description="21 bands of 6 rows find a pair at 0.8 with 99.8 % probability."
@@ -240,7 +245,8 @@ ALL_ENTITIES: tuple[PiiEntity, ...] = (
 class Pii(Section):
     entities: tuple[PiiEntity, ...] = ALL_ENTITIES
     action: Literal["replace", "keep"] = Field(
-        "replace", description="replace: a typed placeholder such as [EMAIL_ADDRESS]; keep: find and count only."
+        "replace",
+        description="replace: a typed placeholder such as [EMAIL_ADDRESS]; keep: find and count only.",
     )
     phone_regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = Field(
         ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR"),
@@ -262,9 +268,12 @@ class EvalSet(Readable):
 
 
 class Decontaminate(Section):
-    ngram: Annotated[int, Field(ge=2, le=50)] = Field(13, description="Words; GPT-3's choice (2005.14165, app. C).")
+    ngram: Annotated[int, Field(ge=2, le=50)] = Field(
+        13, description="Words; GPT-3's choice (2005.14165, app. C)."
+    )
     min_coverage: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        0.5, description="Share of the eval item's words that lie in matching n-grams; any match flags idioms."
+        0.5,
+        description="Share of the eval item's words that lie in matching n-grams; any match flags idioms.",
     )
     min_contained_words: Annotated[int, Field(ge=1)] = Field(
         5, description="Shorter items are only looked for as equals: contained whole they are idioms."
@@ -309,9 +318,12 @@ ReleaseFormat = Literal["chat", "alpaca", "completion", "sharegpt", "preference"
 
 class Release(Section):
     formats: Annotated[tuple[ReleaseFormat, ...], Field(min_length=1)] | None = Field(
-        None, description="chat, alpaca and parquet where the task fits them; chat and parquet for multi-turn."
+        None,
+        description="chat, alpaca and parquet where the task fits them; chat and parquet for multi-turn.",
     )
-    license: str | None = Field(None, description="SPDX expression of the release; default: named per source.")
+    license: str | None = Field(
+        None, description="SPDX expression of the release; default: named per source."
+    )
 
 
 class Decision(Section):

@@ -236,7 +236,8 @@ def params_of(spec: Spec) -> dict[str, Params]:
             answer=_limits(spec.filter.output, _ANSWER_DEFAULTS),
             max_tokens=spec.filter.max_tokens,
             chars_per_token=spec.filter.chars_per_token,
-            drop_automatic_replies=spec.filter.automatic_replies == "drop" and spec.task.type in ("classification", "instruction"),
+            drop_automatic_replies=spec.filter.automatic_replies == "drop"
+            and spec.task.type in ("classification", "instruction"),
             max_profane_words=spec.filter.profanity.max_words,
             profane_add=spec.filter.profanity.add,
             profane_allow=spec.filter.profanity.allow,

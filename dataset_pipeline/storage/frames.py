@@ -55,9 +55,10 @@ def records_after(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
 def kept_counts(warehouse: Warehouse, step: Step, days: Days) -> dict[dt.date, int]:
     """Day to the number of rows that `step` kept; days without rows are 0."""
     found = warehouse.query(
-        f'SELECT day, count(*) AS n FROM main."{step}" WHERE kept AND list_contains(?, day) GROUP BY day', [list(days)]
+        f'SELECT day, count(*) AS n FROM main."{step}" WHERE kept AND list_contains(?, day) GROUP BY day',
+        [list(days)],
     )
-    return {day: 0 for day in days} | dict(found.iter_rows())
+    return dict.fromkeys(days, 0) | dict(found.iter_rows())
 
 
 def dedup_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
@@ -96,9 +97,12 @@ def split_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
 def label_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
     """day, label, prompt_key, answer_key of the label rows kept before a day."""
     frame = warehouse.query(
-        'SELECT day, label, prompt_key, answer_key FROM main."label" WHERE kept AND day < ? ORDER BY record_id', [before]
+        'SELECT day, label, prompt_key, answer_key FROM main."label" WHERE kept AND day < ? ORDER BY record_id',
+        [before],
     )
-    return _cast(frame, {"day": pl.Date, "label": pl.String, "prompt_key": pl.String, "answer_key": pl.String})
+    return _cast(
+        frame, {"day": pl.Date, "label": pl.String, "prompt_key": pl.String, "answer_key": pl.String}
+    )
 
 
 def messages_of(warehouse: Warehouse, ids: Sequence[str], clean: bool) -> pl.DataFrame:
@@ -115,5 +119,3 @@ def _cast(frame: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataType]
     if frame.height == 0:
         return pl.DataFrame(schema=schema)
     return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-
-

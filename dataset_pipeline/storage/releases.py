@@ -147,7 +147,9 @@ def verify(folder: Path) -> Verification:
         listed: dict[str, dict[str, Any]] = manifest["files"]
         version = str(manifest["version"])
     except (OSError, ValueError, KeyError, TypeError):
-        return Verification(folder.name, 0, 0, (f"{manifest_path}: is missing or no manifest: this is no whole release",))
+        return Verification(
+            folder.name, 0, 0, (f"{manifest_path}: is missing or no manifest: this is no whole release",)
+        )
     problems: list[str] = []
     rows = 0
     files = []
@@ -159,14 +161,18 @@ def verify(folder: Path) -> Verification:
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
         files.append(ReleaseFile(path, digest, target.stat().st_size, facts["rows"]))
         if digest != facts["sha256"]:
-            problems.append(f"{path}: was changed (sha256 {digest[:12]}, the manifest says {facts['sha256'][:12]})")
+            problems.append(
+                f"{path}: was changed (sha256 {digest[:12]}, the manifest says {facts['sha256'][:12]})"
+            )
         elif facts["rows"] is not None:
             counted = count_rows(target)
             rows += counted
             if counted != facts["rows"]:
                 problems.append(f"{path}: holds {counted} rows, the manifest says {facts['rows']}")
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    problems += [f"{path}: does not belong to the release" for path in sorted(present - set(listed) - {MANIFEST})]
+    problems += [
+        f"{path}: does not belong to the release" for path in sorted(present - set(listed) - {MANIFEST})
+    ]
     if not problems and version_of(files) != version:
         problems.append(f"the version of its files is {version_of(files)}, the manifest says {version}")
     if version != folder.name:

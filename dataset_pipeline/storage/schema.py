@@ -7,6 +7,7 @@ publish transaction; DDL or an index there breaks replay of the write-ahead log.
 from __future__ import annotations
 
 import polars as pl
+from polars._typing import PolarsDataType
 
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, TABLES
 
@@ -24,7 +25,7 @@ _SQL_TYPES: dict[object, str] = {
 }
 
 
-def sql_type(dtype: pl.DataType | type[pl.DataType]) -> str:
+def sql_type(dtype: PolarsDataType) -> str:
     """The DuckDB type of a Polars type. Raises KeyError for one that no table may hold."""
     if isinstance(dtype, pl.List):
         return f"{sql_type(dtype.inner)}[]"

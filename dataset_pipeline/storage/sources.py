@@ -56,7 +56,11 @@ def discover(project: Project) -> Found:
         notes += source_notes
         if not found and not source_problems:
             problems.append(
-                Problem(place, f"no file matches {source.path!r} below {project.root.name}/.", "Mend the path, or put the file there.")
+                Problem(
+                    place,
+                    f"no file matches {source.path!r} below {project.root.name}/.",
+                    "Mend the path, or put the file there.",
+                )
             )
     problems += _shared_files(files, project.path.name)
     files.sort(key=lambda f: (f.day, f.source, f.uri))
@@ -66,7 +70,11 @@ def discover(project: Project) -> Found:
         problems += set_problems
         source_paths = {f.path for f in files}
         problems += [
-            Problem(place, f"{path.name} is also a file of a source: protected items are never trained on.", "Remove one of the two.")
+            Problem(
+                place,
+                f"{path.name} is also a file of a source: protected items are never trained on.",
+                "Remove one of the two.",
+            )
             for path in matched
             if path in source_paths
         ]
@@ -77,7 +85,9 @@ def eval_files(root: Path, eval_set: EvalSet, place: str) -> tuple[list[Path], l
     """The files of an evaluation set, sorted, and what is wrong with them."""
     matched, problems = _matching(root, eval_set.path, place)
     if not matched and not problems:
-        problems.append(Problem(place, f"no file matches {eval_set.path!r}.", "Mend the path, or put the file there."))
+        problems.append(
+            Problem(place, f"no file matches {eval_set.path!r}.", "Mend the path, or put the file there.")
+        )
     return matched, problems
 
 
@@ -102,12 +112,20 @@ def _files_of(root: Path, source: Source, place: str) -> tuple[list[SourceFile],
         match = pattern.fullmatch(_uri(root, path))
         day = _as_day(match["date"]) if match else None
         if day is None:
-            notes.append(f"{source.name}: {_uri(root, path)} is not read: its {{date}} is no day (YYYY-MM-DD).")
+            notes.append(
+                f"{source.name}: {_uri(root, path)} is not read: its {{date}} is no day (YYYY-MM-DD)."
+            )
         else:
             files.append(SourceFile(source.name, day, path, _uri(root, path)))
     days = [f.day for f in files]
     if days and (max(days) - min(days)).days > MAX_CALENDAR_DAYS:
-        problems.append(Problem(place, f"its days run from {min(days)} to {max(days)}.", "Rename the file with the mistyped date."))
+        problems.append(
+            Problem(
+                place,
+                f"its days run from {min(days)} to {max(days)}.",
+                "Rename the file with the mistyped date.",
+            )
+        )
     return files, problems, notes
 
 
@@ -123,11 +141,23 @@ def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Pr
             continue
         target = path.resolve()
         if inside not in target.parents:
-            problems.append(Problem(place, f"{_uri(root, path)} is a link that leads outside the project.", "Copy the file into the project."))
+            problems.append(
+                Problem(
+                    place,
+                    f"{_uri(root, path)} is a link that leads outside the project.",
+                    "Copy the file into the project.",
+                )
+            )
         elif target.is_file():
             files.append(path)
         elif not has_glob:
-            problems.append(Problem(place, f"{_uri(root, path)} is not a file.", "Name a file, or use a glob such as folder/*.jsonl."))
+            problems.append(
+                Problem(
+                    place,
+                    f"{_uri(root, path)} is not a file.",
+                    "Name a file, or use a glob such as folder/*.jsonl.",
+                )
+            )
     return files, problems
 
 
@@ -136,7 +166,11 @@ def _shared_files(files: list[SourceFile], where: str) -> list[Problem]:
     for file in files:
         owners.setdefault(file.path, set()).add(file.source)
     return [
-        Problem(f"{where}: sources", f"{path.name} belongs to {' and '.join(sorted(names))}.", "Let one source own a file.")
+        Problem(
+            f"{where}: sources",
+            f"{path.name} belongs to {' and '.join(sorted(names))}.",
+            "Let one source own a file.",
+        )
         for path, names in sorted(owners.items())
         if len(names) > 1
     ]

@@ -124,7 +124,11 @@ class Warehouse:
                 if time.monotonic() >= deadline:
                     raise WarehouseBusy(self._busy(text)) from None
                 time.sleep(_RETRY_SECONDS)
-            except (duckdb.SerializationException, duckdb.InternalException, duckdb.CatalogException) as error:
+            except (
+                duckdb.SerializationException,
+                duckdb.InternalException,
+                duckdb.CatalogException,
+            ) as error:
                 raise WarehouseVersion(self._unreadable(str(error))) from None
         try:
             yield connection
@@ -149,9 +153,16 @@ class Warehouse:
         """Make the tables where there are none; refuse a warehouse of another version."""
         if self.exists():
             with self._connection(read_only=True) as connection:
-                tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'").fetchall()}
+                tables = {
+                    row[0]
+                    for row in connection.execute(
+                        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
+                    ).fetchall()
+                }
                 if "meta" in tables:
-                    found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+                    found = connection.execute(
+                        "SELECT value FROM meta WHERE key = 'schema_version'"
+                    ).fetchone()
                     if found is None or found[0] != str(SCHEMA_VERSION):
                         raise WarehouseVersion(
                             f"{self.path}: was written by schema version {found[0] if found else 'unknown'}, this is {SCHEMA_VERSION}. "
@@ -159,7 +170,9 @@ class Warehouse:
                         )
                     return
                 if tables:
-                    raise WarehouseVersion(f"{self.path}: holds tables that are not ours: {sorted(tables)[:5]}. Move the file away.")
+                    raise WarehouseVersion(
+                        f"{self.path}: holds tables that are not ours: {sorted(tables)[:5]}. Move the file away."
+                    )
         with self._connection() as connection:
             connection.execute("BEGIN")
             for statement in ddl():
@@ -201,10 +214,16 @@ class Warehouse:
         """Claim `days` of `step` for a run. An earlier run's claim on them ends here."""
         with self._connection() as connection:
             connection.execute("BEGIN")
-            token = connection.execute("SELECT nextval('claim_seq')").fetchone()[0]  # type: ignore[index]
-            connection.execute("DELETE FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))", [step, _keys(days)])
+            token = connection.execute("SELECT nextval('claim_seq')").fetchone()[0]
+            connection.execute(
+                "DELETE FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))",
+                [step, _keys(days)],
+            )
             moment = clock.now()
-            connection.executemany("INSERT INTO claims VALUES (?, ?, ?, ?, ?)", [[token, step, day, run_id, moment] for day in days])
+            connection.executemany(
+                "INSERT INTO claims VALUES (?, ?, ?, ?, ?)",
+                [[token, step, day, run_id, moment] for day in days],
+            )
             connection.execute("COMMIT")
         return Claim(step=step, days=tuple(days), token=token, run_id=run_id)
 
@@ -224,8 +243,12 @@ class Warehouse:
                 if table == PROTECTED:
                     connection.execute(f'DELETE FROM staging."{table}"')
                 else:
-                    connection.execute(f'DELETE FROM staging."{table}" WHERE list_contains(?, day)', [list(claim.days)])
-                _insert(connection, f'staging."{table}"', frame.with_columns(token=pl.lit(claim.token, pl.Int64)))
+                    connection.execute(
+                        f'DELETE FROM staging."{table}" WHERE list_contains(?, day)', [list(claim.days)]
+                    )
+                _insert(
+                    connection, f'staging."{table}"', frame.with_columns(token=pl.lit(claim.token, pl.Int64))
+                )
             connection.execute("COMMIT")
 
     def publish(
@@ -252,7 +275,9 @@ class Warehouse:
                 for table in tables:
                     _replace_days(connection, table, claim.token, moved)
                 moment = clock.now()
-                _append_publications(connection, claim.step, publications, set(unchanged_days), claim.run_id, moment)
+                _append_publications(
+                    connection, claim.step, publications, set(unchanged_days), claim.run_id, moment
+                )
                 _append_checks(connection, checks, claim.run_id, moment)
                 connection.execute("COMMIT")
             except BaseException:
@@ -303,7 +328,8 @@ class Warehouse:
         newest = {
             (step, day): seq
             for step, day, seq in connection.execute(
-                "SELECT step, day, max(seq) FROM publications WHERE list_contains(?, step) GROUP BY ALL", [steps]
+                "SELECT step, day, max(seq) FROM publications WHERE list_contains(?, step) GROUP BY ALL",
+                [steps],
             ).fetchall()
         }
         for (step, day), seq in sorted(reads.items(), key=str):
@@ -318,7 +344,9 @@ class Warehouse:
             f'SELECT count(*) FROM staging."{claim.step}" WHERE token = ? {where}', parameters
         ).fetchone()
         if moved and staged is not None and staged[0] != wanted:
-            raise StalePublish(f"{claim.step}: {staged[0]} staged rows where {wanted} were judged; run again.")
+            raise StalePublish(
+                f"{claim.step}: {staged[0]} staged rows where {wanted} were judged; run again."
+            )
 
 
 def _keys(days: Sequence[Day]) -> list[dt.date]:
@@ -332,7 +360,10 @@ def _replace_days(connection: duckdb.DuckDBPyConnection, table: str, token: int,
     columns = ", ".join(f'"{name}"' for name in TABLES[table])
     if table == PROTECTED:
         connection.execute(f'DELETE FROM main."{table}"')
-        connection.execute(f'INSERT INTO main."{table}" BY NAME SELECT {columns} FROM staging."{table}" WHERE token = ?', [token])
+        connection.execute(
+            f'INSERT INTO main."{table}" BY NAME SELECT {columns} FROM staging."{table}" WHERE token = ?',
+            [token],
+        )
         return
     connection.execute(f'DELETE FROM main."{table}" WHERE list_contains(?, day)', [list(days)])
     connection.execute(
@@ -355,7 +386,8 @@ def _append_publications(
         for p in publications
     ]  # fmt: skip
     connection.executemany(
-        "INSERT INTO publications VALUES (nextval('publication_seq'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+        "INSERT INTO publications VALUES (nextval('publication_seq'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
     )
 
 
@@ -366,7 +398,18 @@ def _append_checks(
         connection.executemany(
             "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                [c.step, c.name, c.severity, c.frame, c.passed, c.is_warning, c.observed, json.dumps(c.days), run_id, moment]
+                [
+                    c.step,
+                    c.name,
+                    c.severity,
+                    c.frame,
+                    c.passed,
+                    c.is_warning,
+                    c.observed,
+                    json.dumps(c.days),
+                    run_id,
+                    moment,
+                ]
                 for c in checks
             ],
         )

@@ -9,8 +9,6 @@ Each family of patterns is one sign; a text needs FLAG points. What only a machi
 automatic replies (a wish, a fault, praise) takes points off, and what he quotes is not read.
 """
 
-# ruff: noqa: RUF001 - the typographic signs are meant
-
 from __future__ import annotations
 
 from dataclasses import dataclass

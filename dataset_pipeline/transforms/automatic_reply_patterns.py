@@ -5,8 +5,6 @@ with one space for any white space, plain apostrophes and hyphens, quotations ta
 regexes are Rust's. Write gaps as [^.!?]{0,n}: a sign lies within one sentence.
 """
 
-# ruff: noqa: E501 - a pattern is easier to read on one line, and holds the signs it looks for
-
 from __future__ import annotations
 
 _GAP = r"[^.!?]{0,60}"

@@ -87,7 +87,12 @@ def _front_matter(facts: CardFacts) -> str:
     if facts.languages:
         lines.append("language:")
         lines += [f"- {code}" for code in sorted(facts.languages)]
-    lines += ["task_categories:", f"- {_TASK_CATEGORIES[facts.task.type]}", "size_categories:", f"- {_size(total)}"]
+    lines += [
+        "task_categories:",
+        f"- {_TASK_CATEGORIES[facts.task.type]}",
+        "size_categories:",
+        f"- {_size(total)}",
+    ]
     formats = [f for f in ("chat", "alpaca", "completion", "parquet") if f in facts.formats]
     lines.append("configs:")
     for number, name in enumerate(formats):
@@ -110,7 +115,10 @@ def _contents(facts: CardFacts) -> str:
     if not facts.labels:
         lines += _table(["split", "records"], [[s, str(facts.splits.get(s, 0))] for s in splits])
         return "\n".join(lines)
-    rows = [[label, *(str(counts.get(s, 0)) for s in splits), str(sum(counts.values()))] for label, counts in facts.labels.items()]
+    rows = [
+        [label, *(str(counts.get(s, 0)) for s in splits), str(sum(counts.values()))]
+        for label, counts in facts.labels.items()
+    ]
     rows.append(["all", *(str(facts.splits.get(s, 0)) for s in splits), str(sum(facts.splits.values()))])
     lines += _table(["label", *splits, "all"], rows)
     if isinstance(facts.task.labels, dict):
@@ -121,7 +129,16 @@ def _contents(facts: CardFacts) -> str:
 def _sources(facts: CardFacts) -> str:
     total = max(sum(s.released for s in facts.sources), 1)
     rows = [
-        [s.name, s.kind, s.license, s.holder, s.uses, str(s.collected), str(s.released), f"{s.released / total:.1%}"]
+        [
+            s.name,
+            s.kind,
+            s.license,
+            s.holder,
+            s.uses,
+            str(s.collected),
+            str(s.released),
+            f"{s.released / total:.1%}",
+        ]
         for s in facts.sources
     ]
     lines = ["## Sources and rights", ""]
@@ -147,7 +164,11 @@ def _settings(facts: CardFacts) -> str:
 
 def _personal_data(facts: CardFacts) -> str:
     found = ", ".join(f"{name} {n}" for name, n in facts.pii.items()) or "none"
-    done = "replaced by typed placeholders such as `[EMAIL_ADDRESS]`" if facts.pii_action == "replace" else "found and counted, **not replaced**"
+    done = (
+        "replaced by typed placeholders such as `[EMAIL_ADDRESS]`"
+        if facts.pii_action == "replace"
+        else "found and counted, **not replaced**"
+    )
     languages = ", ".join(f"{code} {n}" for code, n in facts.languages.items()) or "not told"
     return f"## Personal data and languages\n\nPersonal data found was {done}. Found in released records: {found}.\n\nLanguages of the prompts: {languages}.\n"
 
@@ -190,13 +211,22 @@ def _single_license(sources: Sequence[SourceFacts]) -> str | None:
 
 def _hub_license(expression: str | None) -> str:
     """The Hub's identifier: lower-case SPDX where it is a plain one, else `other`."""
-    if expression is None or expression.startswith("LicenseRef") or not re.fullmatch(r"[A-Za-z0-9.-]+", expression):
+    if (
+        expression is None
+        or expression.startswith("LicenseRef")
+        or not re.fullmatch(r"[A-Za-z0-9.-]+", expression)
+    ):
         return "other"
     return expression.lower()
 
 
 def _size(total: int) -> str:
-    for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+    for limit, name in (
+        (1_000, "n<1K"),
+        (10_000, "1K<n<10K"),
+        (100_000, "10K<n<100K"),
+        (1_000_000, "100K<n<1M"),
+    ):
         if total < limit:
             return name
     return "1M<n<10M"

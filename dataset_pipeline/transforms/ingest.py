@@ -137,7 +137,15 @@ def ingest(
 def mapped_columns(fields: Fields) -> list[str]:
     """Every column the fields name, in a fixed order."""
     names: list[str] = []
-    for value in (fields.messages, fields.system, fields.input, fields.output, fields.id, fields.created_at, fields.group):
+    for value in (
+        fields.messages,
+        fields.system,
+        fields.input,
+        fields.output,
+        fields.id,
+        fields.created_at,
+        fields.group,
+    ):
         names += [value] if isinstance(value, str) else list(value or ())
     return list(dict.fromkeys([*names, *fields.person_names]))
 
@@ -228,7 +236,9 @@ def _required_text(payload: dict[str, Any], column: str | tuple[str, ...], what:
 def _text(payload: dict[str, Any], column: str | tuple[str, ...], what: str) -> str | None:
     """Text of a column, or of several joined by a blank line; numbers become text, others are refused."""
     names = column if isinstance(column, tuple) else (column,)
-    parts = [part for name in names if (part := _scalar(payload, name, refuse_numbers=what == "input")) is not None]
+    parts = [
+        part for name in names if (part := _scalar(payload, name, refuse_numbers=what == "input")) is not None
+    ]
     if not parts:
         return None
     if len(names) == 1:
@@ -262,7 +272,9 @@ def _conversation(payload: dict[str, Any], column: str) -> list[dict[str, str]]:
     spoken = roles[1:] if roles[0] == "system" else roles
     expected = [("user", "assistant")[n % 2] for n in range(len(spoken))]
     if spoken != expected or not spoken or spoken[-1] != "assistant":
-        raise _Reject("roles_out_of_order", f"{column}: turns must alternate user, assistant and end with assistant")
+        raise _Reject(
+            "roles_out_of_order", f"{column}: turns must alternate user, assistant and end with assistant"
+        )
     return messages
 
 

@@ -38,8 +38,12 @@ def label_records(records: pl.DataFrame, history: pl.DataFrame, params: LabelPar
             label=pl.Series(known, dtype=pl.String),
             answer_key=pl.Series(known, dtype=pl.String),
             label_origin=pl.Series(["source" if name else None for name in known], dtype=pl.String),
-            reason=pl.Series([_reason(text, name) for text, name in zip(given, known, strict=True)], dtype=pl.String),
-            detail=pl.Series([_detail(text, name) for text, name in zip(given, known, strict=True)], dtype=pl.String),
+            reason=pl.Series(
+                [_reason(text, name) for text, name in zip(given, known, strict=True)], dtype=pl.String
+            ),
+            detail=pl.Series(
+                [_detail(text, name) for text, name in zip(given, known, strict=True)], dtype=pl.String
+            ),
         )
     else:
         decided = keyed.select("record_id", "day", "prompt_key").with_columns(
@@ -56,8 +60,16 @@ def label_records(records: pl.DataFrame, history: pl.DataFrame, params: LabelPar
 def contradicting(labelled: pl.DataFrame) -> pl.DataFrame:
     """record_id and prompt_key of the kept rows whose prompt has more than one answer, over all days."""
     kept = labelled.filter("kept")
-    several = kept.group_by("prompt_key").agg(pl.col("answer_key").n_unique().alias("answers")).filter(pl.col("answers") > 1)
-    return kept.join(several, on="prompt_key", how="semi").select("record_id", "prompt_key").sort("prompt_key", "record_id")
+    several = (
+        kept.group_by("prompt_key")
+        .agg(pl.col("answer_key").n_unique().alias("answers"))
+        .filter(pl.col("answers") > 1)
+    )
+    return (
+        kept.join(several, on="prompt_key", how="semi")
+        .select("record_id", "prompt_key")
+        .sort("prompt_key", "record_id")
+    )
 
 
 def _with_contradictions(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
@@ -66,12 +78,17 @@ def _with_contradictions(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFr
     now = rows.filter("kept").select(pl.col("day").alias("since"), "prompt_key", "answer_key")
     # Only prompts with several answers matter: few, so the join below stays small.
     answers = pl.concat([before, now], how="vertical_relaxed").unique()
-    several = answers.group_by("prompt_key").agg(pl.col("answer_key").n_unique().alias("n")).filter(pl.col("n") > 1)
+    several = (
+        answers.group_by("prompt_key").agg(pl.col("answer_key").n_unique().alias("n")).filter(pl.col("n") > 1)
+    )
     others = answers.join(several, on="prompt_key", how="semi").rename({"answer_key": "other"})
     contradicted = (
         rows.filter("kept")
         .join(others, on="prompt_key")
-        .filter((pl.col("other") != pl.col("answer_key")) & (pl.col("since").is_null() | (pl.col("since") <= pl.col("day"))))
+        .filter(
+            (pl.col("other") != pl.col("answer_key"))
+            & (pl.col("since").is_null() | (pl.col("since") <= pl.col("day")))
+        )
         .select("record_id")
         .unique()
     )

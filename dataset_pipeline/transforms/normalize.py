@@ -20,7 +20,7 @@ from dataset_pipeline.transforms.language import NO_LANGUAGE, can_be_told, detec
 from dataset_pipeline.transforms.pii import Finding, find_persons, find_pii, replaced, resolved
 
 MIN_SPEC_PROBABILITY = 0.02
-"""Below it a side is in no language of the spec. Measured: of 10,003 English questions one lies there (0.0199)."""
+"""Below it a side is in no language of the spec. Measured: one of 10,003 English questions (0.0199)."""
 
 MIN_ODDS = 10.0
 """How much likelier another language must be. Code, names and lists of words are a little like many

@@ -51,9 +51,13 @@ def _withheld(held: pl.DataFrame) -> pl.DataFrame:
         (
             record_id,
             "contradiction",
-            orjson.dumps({"rule": "contradiction", "others": [s for s in sides if s != record_id][:20]}).decode(),
+            orjson.dumps(
+                {"rule": "contradiction", "others": [s for s in sides if s != record_id][:20]}
+            ).decode(),
         )
-        for record_id, sides in (held.select("record_id", "sides").iter_rows() if "sides" in held.columns else ())
+        for record_id, sides in (
+            held.select("record_id", "sides").iter_rows() if "sides" in held.columns else ()
+        )
     ]
     schema = {"record_id": pl.String, "reason": pl.String, "detail": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("record_id")
@@ -111,7 +115,11 @@ def parquet_rows(released: pl.DataFrame, split: Split, task: Task) -> pl.DataFra
     part = released.filter(pl.col("split") == split.value)
     messages = [with_system_prompt(turns, task.system_prompt) for turns in part["messages"].to_list()]
     return part.select(
-        "record_id", pl.Series("messages", messages, dtype=MESSAGES), "label", "source", pl.col("day").dt.to_string("%Y-%m-%d")
+        "record_id",
+        pl.Series("messages", messages, dtype=MESSAGES),
+        "label",
+        "source",
+        pl.col("day").dt.to_string("%Y-%m-%d"),
     )
 
 
@@ -120,14 +128,22 @@ def with_row_numbers(released: pl.DataFrame) -> pl.DataFrame:
     return released.sort("record_id").with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64).over("split"))
 
 
-def provenance(released: pl.DataFrame, tables: Mapping[str, pl.DataFrame], batches: pl.DataFrame) -> pl.DataFrame:
+def provenance(
+    released: pl.DataFrame, tables: Mapping[str, pl.DataFrame], batches: pl.DataFrame
+) -> pl.DataFrame:
     """One row per released record: origin, rights, split, row, and what each step measured.
 
     tables: the daily tables. Measured columns carry their step as a prefix (`filter_prompt_words`);
     texts, keys, bands and verdicts stay out.
     """
-    origin = tables[Step.INGEST].select(*ORIGIN, "label", "created_at", "content_sha").rename({"label": "collected_label"})
-    rights = batches.select("source", "day", "uri", "license", "holder", "uses").unique(["source", "day", "uri"], keep="any")
+    origin = (
+        tables[Step.INGEST]
+        .select(*ORIGIN, "label", "created_at", "content_sha")
+        .rename({"label": "collected_label"})
+    )
+    rights = batches.select("source", "day", "uri", "license", "holder", "uses").unique(
+        ["source", "day", "uri"], keep="any"
+    )
     frame = (
         released.select("record_id", "split", "row", "label")
         .join(origin, on="record_id", how="left")
@@ -152,11 +168,16 @@ _NOT_MEASURED = frozenset(
 def dropped(tables: Mapping[str, pl.DataFrame], withheld: pl.DataFrame) -> pl.DataFrame:
     """One row per collected record that is not released: origin, step, reason, detail; no text."""
     verdicts = [
-        tables[step].filter(~pl.col("kept")).select("record_id", pl.lit(str(step)).alias("step"), "reason", "detail")
+        tables[step]
+        .filter(~pl.col("kept"))
+        .select("record_id", pl.lit(str(step)).alias("step"), "reason", "detail")
         for step in DAILY_STEPS
     ]
     held = withheld.select("record_id", pl.lit(RELEASE).alias("step"), "reason", "detail")
     origin = tables[Step.INGEST].select(ORIGIN)
-    return pl.concat([*verdicts, held]).join(origin, on="record_id", how="left").select(
-        *ORIGIN, "step", "reason", "detail"
-    ).sort("record_id")
+    return (
+        pl.concat([*verdicts, held])
+        .join(origin, on="record_id", how="left")
+        .select(*ORIGIN, "step", "reason", "detail")
+        .sort("record_id")
+    )

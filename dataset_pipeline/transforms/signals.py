@@ -23,8 +23,6 @@ entities are read as what they stand for, except in chars and tokens.
 | profane_words | occurrences of listed words | 0… |
 """
 
-# ruff: noqa: RUF001 - the typographic signs are meant
-
 from __future__ import annotations
 
 import html

@@ -77,15 +77,23 @@ def fingerprint(records: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     texts = compared_texts(records, params.answers_are_labels)
     sets = shingles.shingle_sets(texts, params.ngram)
     keys = group_key(records)
-    answers = records["label"].fill_null("") if params.answers_are_labels else pl.repeat("", records.height, dtype=pl.String, eager=True)
-    return records.select("record_id", "day", "source_rank").with_columns(
-        group_key=keys,
-        split=assigned(keys, params),
-        comparison_key=text.comparison_key(texts),
-        answer_key=answers,
-        shingles=pl.Series(sets.lengths.astype(np.int32)),
-        bands=near.band_keys(sets, params.near.bands, params.near.rows, params.near.seed),
-    ).select(pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items())
+    answers = (
+        records["label"].fill_null("")
+        if params.answers_are_labels
+        else pl.repeat("", records.height, dtype=pl.String, eager=True)
+    )
+    return (
+        records.select("record_id", "day", "source_rank")
+        .with_columns(
+            group_key=keys,
+            split=assigned(keys, params),
+            comparison_key=text.comparison_key(texts),
+            answer_key=answers,
+            shingles=pl.Series(sets.lengths.astype(np.int32)),
+            bands=near.band_keys(sets, params.near.bands, params.near.rows, params.near.seed),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items())
+    )
 
 
 def candidates(new: pl.DataFrame, history: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
@@ -119,7 +127,9 @@ def split_records(
     `near_other_split` (equal or near an earlier kept record of another split, whatever the answer).
     `twin` is that record. A dropped record drops nobody.
     """
-    new = _positioned(fingerprints).join(records.select("record_id", "may_evaluate"), on="record_id", how="left", maintain_order="left")
+    new = _positioned(fingerprints).join(
+        records.select("record_id", "may_evaluate"), on="record_id", how="left", maintain_order="left"
+    )
     unfair = (pl.col("split") != Split.TRAIN.value) & ~pl.col("may_evaluate")
     new = new.with_columns(is_unfair=unfair)
     fair = new.filter(~pl.col("is_unfair"))
@@ -140,13 +150,17 @@ def split_all(records: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
 
 
 def _positioned(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(*FINGERPRINT).sort(ORDER).with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64))
+    return (
+        frame.select(*FINGERPRINT).sort(ORDER).with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64))
+    )
 
 
 def _asking(frame: pl.DataFrame) -> pl.DataFrame:
     """Each record once for every split that is not its own: `group` is the split it must not be near in."""
     others = pl.DataFrame({"group": _ALL})
-    return frame.join(others, how="cross").filter(pl.col("group") != pl.col("split")).sort("position", "group")
+    return (
+        frame.join(others, how="cross").filter(pl.col("group") != pl.col("split")).sort("position", "group")
+    )
 
 
 def _with_equals(fair: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
@@ -157,15 +171,17 @@ def _with_equals(fair: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
         .unique(["comparison_key", "answer_key"], keep="first", maintain_order=True)
         .select("comparison_key", "answer_key", same_twin="record_id")
     )
-    return fair.join(earliest, on=["comparison_key", "answer_key"], how="left", maintain_order="left").with_columns(
-        head=pl.col("position").min().over("comparison_key", "answer_key", "split")
-    )
+    return fair.join(
+        earliest, on=["comparison_key", "answer_key"], how="left", maintain_order="left"
+    ).with_columns(head=pl.col("position").min().over("comparison_key", "answer_key", "split"))
 
 
 def _sets(ids: pl.Series, records: pl.DataFrame, params: SplitParams) -> shingles.Ragged:
     """Shingle sets of `ids` in their order; a text too short to shingle is one shingle of its own words,
     so that it is near its equals and nothing else."""
-    found = ids.to_frame("record_id").join(records.select("record_id", "messages"), on="record_id", how="left", maintain_order="left")
+    found = ids.to_frame("record_id").join(
+        records.select("record_id", "messages"), on="record_id", how="left", maintain_order="left"
+    )
     texts = compared_texts(found, params.answers_are_labels)
     sets = shingles.shingle_sets(texts, params.ngram)
     keys = text.comparison_key(texts)
@@ -190,7 +206,11 @@ def _near_history(
     history_records: pl.DataFrame, params: SplitParams,
 ) -> pl.DataFrame:  # fmt: skip
     """position, near_twin, near_similarity of heads that equal or are near an earlier day's record of another split."""
-    order = history.sort(ORDER).with_row_index("rank").select("rank", other_id="record_id", other_split="split", comparison_key="comparison_key")
+    order = (
+        history.sort(ORDER)
+        .with_row_index("rank")
+        .select("rank", other_id="record_id", other_split="split", comparison_key="comparison_key")
+    )
     equal = (
         heads.select("position", "split", "comparison_key")
         .join(order, on="comparison_key")
@@ -211,7 +231,9 @@ def _near_history(
         pl.col("near_similarity") >= params.near.threshold
     )
     return (
-        pl.concat([equal, alike.select("position", "rank", "other_id", "near_similarity")], how="vertical_relaxed")
+        pl.concat(
+            [equal, alike.select("position", "rank", "other_id", "near_similarity")], how="vertical_relaxed"
+        )
         .sort("position", "rank", "near_similarity", descending=[False, False, True])
         .unique("position", keep="first", maintain_order=True)
         .select("position", pl.col("other_id").alias("near_twin"), "near_similarity")
@@ -219,7 +241,9 @@ def _near_history(
     )
 
 
-def _near_each_other(heads: pl.DataFrame, records: pl.DataFrame, history: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+def _near_each_other(
+    heads: pl.DataFrame, records: pl.DataFrame, history: pl.DataFrame, params: SplitParams
+) -> pl.DataFrame:
     """As `_near_history`, for heads of one range among themselves: only kept ones drop others."""
     if heads.height == 0:
         return pl.DataFrame(schema=_CROSSING)
@@ -227,7 +251,9 @@ def _near_each_other(heads: pl.DataFrame, records: pl.DataFrame, history: pl.Dat
     # Equal texts always meet, whatever the bands say: their comparison key is one more bucket.
     key = pl.col("comparison_key").str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
     buckets = items.select(
-        "item", "split", bucket=pl.concat_list(pl.col("bands").fill_null(pl.lit([], dtype=pl.List(pl.UInt64))), key)
+        "item",
+        "split",
+        bucket=pl.concat_list(pl.col("bands").fill_null(pl.lit([], dtype=pl.List(pl.UInt64))), key),
     ).explode("bucket")
     mixed = buckets.group_by("bucket").agg(splits=pl.col("split").n_unique()).filter(pl.col("splits") > 1)
     homes = buckets.join(mixed.select("bucket"), on="bucket", how="semi")
@@ -271,7 +297,9 @@ def _members(frame: pl.DataFrame) -> Members:
     return Members(frame["item"].to_numpy().astype(np.int64), frame["number"].to_numpy().astype(np.int64))
 
 
-def _judge(new: pl.DataFrame, fair: pl.DataFrame, crossing: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+def _judge(
+    new: pl.DataFrame, fair: pl.DataFrame, crossing: pl.DataFrame, params: SplitParams
+) -> pl.DataFrame:
     """Reason, twin, similarity and detail of every record from the relations found.
 
     At most one record of equal text and answer is kept: an equal one in another split would cross.
@@ -302,7 +330,10 @@ def _judge(new: pl.DataFrame, fair: pl.DataFrame, crossing: pl.DataFrame, params
     )  # fmt: skip
     judged = judged.with_columns(kept=pl.col("reason").is_null())
     paired = pl.struct(
-        rule="reason", similarity=pl.col("similarity").round(6), threshold=pl.lit(params.near.threshold), twin="twin"
+        rule="reason",
+        similarity=pl.col("similarity").round(6),
+        threshold=pl.lit(params.near.threshold),
+        twin="twin",
     ).struct.json_encode()
     unfair = pl.struct(rule="reason", split="split").struct.json_encode()
     return judged.with_columns(

@@ -44,7 +44,9 @@ def read_protected(root: Path, params: ProtectedParams) -> Protected:
 
     Raises SpecError for a file that is no batch at all.
     """
-    rows = [(EXAMPLES, f"example-{n}", e.input, e.output) for n, e in enumerate(params.examples, 1)]
+    rows: list[tuple[str, str, str, str | None]] = [
+        (EXAMPLES, f"example-{n}", e.input, e.output) for n, e in enumerate(params.examples, 1)
+    ]
     unreadable: list[str] = []
     for eval_set in params.sets:
         fields = eval_set.mapped()
