@@ -5,6 +5,8 @@ Lives here: copies of `data/` and what a run makes of them. Keep out: named fram
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -46,10 +48,18 @@ def run_whole(root: Path, run_id: str = "whole") -> Context:
 @pytest.fixture(scope="session")
 def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a fully run copy of the sample project. Read-only by convention: many tests share it."""
-    root = tmp_path_factory.mktemp("sample") / "project"
-    shutil.copytree(SAMPLE, root, ignore=_STATE)
-    context = run_whole(root)
-    release_run_lock(context.warehouse.path)
+    # The workers of pytest-xdist share one run: the first makes it, the others wait for it.
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp().parent if is_worker else tmp_path_factory.getbasetemp()
+    root = base / "sample-run"
+    with (base / "sample-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            part = base / "sample-run-unfinished"
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(SAMPLE, part, ignore=_STATE)
+            release_run_lock(run_whole(part).warehouse.path)
+            part.rename(root)
     return root
 
 

@@ -42,7 +42,6 @@ def test_cleaning_one_fault_is_mended_and_counted(text: str, expected: str, coun
         "definately teh best",
         "this&not that; AT&T",
         "<p>a &amp; b</p>",
-        "12\u00a0€",
     ],
 )
 def test_cleaning_style_and_markup_are_left(text: str) -> None:
@@ -104,3 +103,8 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     for profile in Profile:
         once, _ = clean(text, profile)
         assert clean(once, profile) == (once, {})
+
+
+def test_cleaning_message_odd_blanks_become_plain_spaces_but_stay_in_text() -> None:
+    assert clean("12\u00a0€\tnow", Profile.MESSAGE) == ("12 € now", {"whitespace": 2})
+    assert clean("12\u00a0€\tnow", Profile.TEXT) == ("12\u00a0€\tnow", {})

@@ -19,7 +19,7 @@ from dataset_pipeline_tests.test_expectations_common import (
     failing,
     judged,
     spare,
-)  # fmt: skip
+)
 
 # --- ingest -------------------------------------------------------------------------------
 

@@ -77,7 +77,12 @@ def _source_spec(source: Source) -> dg.AssetSpec:
 
 def _check_specs(step: str) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(e.name, asset=str(step), description=f"{e.fault} ({e.severity})")
+        dg.AssetCheckSpec(
+            e.name,
+            asset=str(step),
+            description=f"{e.fault} ({e.severity})",
+            blocking=e.severity == "critical",
+        )
         for e in EXPECTATIONS[step]
     ]
 
@@ -265,9 +270,6 @@ def _provenance(ran: "_Run") -> dict[str, Any]:
     return {
         "run": ran.context.run_id,
         "is_unchanged": ran.outcome.is_noop,
-        "recipes": dg.MetadataValue.json(
-            {str(day or "all"): recipe[:16] for day, recipe in list(ran.outcome.recipes.items())[:31]}
-        ),
         "seconds": round(ran.outcome.seconds, 3),
     }
 

@@ -247,7 +247,7 @@ def _judgement(
 ) -> Judgement:
     frame = rows if e.frame == "rows" else gauges
     needed = (*_KEYS[e.frame], *e.columns, *((e.sample,) if e.min_sample else ()))
-    absent = [c for c in needed if c not in frame.columns]
+    absent = [c for c in dict.fromkeys(needed) if c not in frame.columns]
     if absent or len(results) != _expected_results(e) or any(r["raised"] for r in results):
         why = (
             f"the column {', '.join(absent)} is not there"

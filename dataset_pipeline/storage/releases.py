@@ -40,9 +40,12 @@ class Writer:
 
     def __init__(self, releases: Path):
         releases.mkdir(parents=True, exist_ok=True)
-        for left_over in releases.glob(f"{_PART_PREFIX}*"):
+        for left_over in [*releases.glob(f"{_PART_PREFIX}*"), *releases.glob(f".{LATEST}-*")]:
             # A run that died while writing: nobody else writes, the run lock is ours.
-            shutil.rmtree(left_over, ignore_errors=True)
+            if left_over.is_symlink():
+                left_over.unlink()
+            else:
+                shutil.rmtree(left_over, ignore_errors=True)
         self.releases = releases
         self.folder = Path(tempfile.mkdtemp(prefix=_PART_PREFIX, dir=releases))
         self.folder.chmod(0o755)

@@ -117,19 +117,14 @@ class Warehouse:
             try:
                 connection = duckdb.connect(str(self.path), read_only=read_only)
                 break
-            except duckdb.IOException as error:
+            except duckdb.Error as error:
                 text = str(error)
-                if "lock" not in text.lower():
+                # Not any "lock": a corrupt file is told by its "block", and a path may hold the word.
+                if "could not set lock" not in text.lower():
                     raise WarehouseVersion(self._unreadable(text)) from None
                 if time.monotonic() >= deadline:
                     raise WarehouseBusy(self._busy(text)) from None
                 time.sleep(_RETRY_SECONDS)
-            except (
-                duckdb.SerializationException,
-                duckdb.InternalException,
-                duckdb.CatalogException,
-            ) as error:
-                raise WarehouseVersion(self._unreadable(str(error))) from None
         try:
             yield connection
         finally:
@@ -150,35 +145,51 @@ class Warehouse:
         )
 
     def initialize(self) -> None:
-        """Make the tables where there are none; refuse a warehouse of another version."""
-        if self.exists():
-            with self._connection(read_only=True) as connection:
-                tables = {
-                    row[0]
-                    for row in connection.execute(
-                        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
-                    ).fetchall()
-                }
-                if "meta" in tables:
-                    found = connection.execute(
-                        "SELECT value FROM meta WHERE key = 'schema_version'"
-                    ).fetchone()
-                    if found is None or found[0] != str(SCHEMA_VERSION):
-                        raise WarehouseVersion(
-                            f"{self.path}: was written by schema version {found[0] if found else 'unknown'}, this is {SCHEMA_VERSION}. "
-                            "Move the file away and run `dataset-pipeline run`: it is rebuilt from the sources; releases stay as they are."
-                        )
-                    return
-                if tables:
-                    raise WarehouseVersion(
-                        f"{self.path}: holds tables that are not ours: {sorted(tables)[:5]}. Move the file away."
-                    )
-        with self._connection() as connection:
-            connection.execute("BEGIN")
-            for statement in ddl():
-                connection.execute(statement)
-            connection.execute("COMMIT")
-            connection.execute(_ONE_CHECKPOINT)
+        """Make the warehouse where there is none; refuse one of another version or another making."""
+        if not self.exists():
+            self._create()
+        with self._connection(read_only=True) as connection:
+            tables = {
+                row[0]
+                for row in connection.execute(
+                    "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
+                ).fetchall()
+            }
+            if "meta" not in tables:
+                found = f"tables that are not ours: {sorted(tables)[:5]}" if tables else "no table of ours"
+                raise WarehouseVersion(
+                    f"{self.path}: holds {found}. Move the file away and run `dataset-pipeline run`: it is built from the sources."
+                )
+            version = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+        if version is None or version[0] != str(SCHEMA_VERSION):
+            raise WarehouseVersion(
+                f"{self.path}: was written by schema version {version[0] if version else 'unknown'}, this is {SCHEMA_VERSION}. "
+                "Move the file away and run `dataset-pipeline run`: it is rebuilt from the sources; releases stay as they are."
+            )
+
+    def _create(self) -> None:
+        """Make an empty warehouse beside its place, then link it there: whole or not at all, and the first wins."""
+        part = Warehouse(self.path.with_name(f"{self.path.name}.new-{os.getpid()}"), self.wait_seconds)
+        remains = [part.path, part.path.with_name(part.path.name + ".wal")]
+        for path in remains:
+            path.unlink(missing_ok=True)
+        try:
+            with part._connection() as connection:
+                connection.execute("BEGIN")
+                for statement in ddl():
+                    connection.execute(statement)
+                connection.execute("COMMIT")
+                connection.execute(_ONE_CHECKPOINT)
+            try:
+                os.link(part.path, self.path)
+            except FileExistsError:
+                pass  # another process was first
+            except OSError:
+                # A file system without hard links.
+                part.path.rename(self.path)
+        finally:
+            for path in remains:
+                path.unlink(missing_ok=True)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -231,7 +242,8 @@ class Warehouse:
         """Write a step's rows beside the published ones, where the gate can look at them.
 
         `frames` holds the step's table and the tables published with it. Columns are matched
-        by name and type; a wrong one raises ValueError before anything is written.
+        by name and type; a wrong one raises ValueError before anything is written. Raises
+        StalePublish for a claim that a later run has ended: its rows would push out the newer ones.
         """
         expected = {claim.step, *EXTRA_TABLES.get(claim.step, ())}
         if set(frames) != expected:
@@ -239,6 +251,7 @@ class Warehouse:
         shaped = {table: conform(frame, table) for table, frame in frames.items()}
         with self._connection() as connection:
             connection.execute("BEGIN")
+            _refuse_without_claim(connection, claim)
             for table, frame in shaped.items():
                 if table == PROTECTED:
                     connection.execute(f'DELETE FROM staging."{table}"')
@@ -271,7 +284,8 @@ class Warehouse:
         with self._connection() as connection:
             connection.execute("BEGIN")
             try:
-                self._refuse_if_superseded(connection, claim, reads, publications, moved)
+                _refuse_without_claim(connection, claim)
+                _refuse_if_superseded(connection, claim, reads, publications, moved)
                 for table in tables:
                     _replace_days(connection, table, claim.token, moved)
                 moment = clock.now()
@@ -281,7 +295,9 @@ class Warehouse:
                 _append_checks(connection, checks, claim.run_id, moment)
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                # A failed commit has ended the transaction already: its own error is the one to tell.
+                with contextlib.suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
                 raise
             for table in tables:
                 connection.execute(f'DELETE FROM staging."{table}" WHERE token = ?', [claim.token])
@@ -305,48 +321,50 @@ class Warehouse:
             _append_checks(connection, checks, run_id, clock.now())
             connection.execute("COMMIT")
 
-    def _refuse_if_superseded(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        claim: Claim,
-        reads: Mapping[tuple[str, Day], int | None],
-        publications: Sequence[NewPublication],
-        moved: Sequence[Day],
-    ) -> None:
-        holders = connection.execute(
-            "SELECT day, token, run_id FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))",
-            [claim.step, _keys(claim.days)],
-        ).fetchall()
-        for day, token, run_id in holders:
-            if token != claim.token:
-                raise StalePublish(
-                    f"{claim.step}: run {run_id} has claimed {day or 'it'} since; this run's rows are refused and the newer ones stand."
-                )
-        if {row[0] for row in holders} != set(claim.days):
-            raise StalePublish(f"{claim.step}: the claim on its days is gone; run again.")
-        steps = sorted({step for step, _ in reads})
-        newest = {
-            (step, day): seq
-            for step, day, seq in connection.execute(
-                "SELECT step, day, max(seq) FROM publications WHERE list_contains(?, step) GROUP BY ALL",
-                [steps],
-            ).fetchall()
-        }
-        for (step, day), seq in sorted(reads.items(), key=str):
-            if newest.get((step, day)) != seq:
-                raise StalePublish(
-                    f"{claim.step}: {step} {day or ''} was published again while this step was computing; run again."
-                )
-        wanted = sum(p.row_count for p in publications if p.day in set(moved))
-        where = "" if claim.step == PROTECTED else "AND list_contains(?, day)"
-        parameters: list[Any] = [claim.token] if claim.step == PROTECTED else [claim.token, list(moved)]
-        staged = connection.execute(
-            f'SELECT count(*) FROM staging."{claim.step}" WHERE token = ? {where}', parameters
-        ).fetchone()
-        if moved and staged is not None and staged[0] != wanted:
+
+def _refuse_without_claim(connection: duckdb.DuckDBPyConnection, claim: Claim) -> None:
+    """Raise StalePublish unless the claim still stands for all its days."""
+    holders = connection.execute(
+        "SELECT day, token, run_id FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))",
+        [claim.step, _keys(claim.days)],
+    ).fetchall()
+    for day, token, run_id in holders:
+        if token != claim.token:
             raise StalePublish(
-                f"{claim.step}: {staged[0]} staged rows where {wanted} were judged; run again."
+                f"{claim.step}: run {run_id} has claimed {day or 'it'} since; this run's rows are refused and the newer ones stand."
             )
+    if {row[0] for row in holders} != set(claim.days):
+        raise StalePublish(f"{claim.step}: the claim on its days is gone; run again.")
+
+
+def _refuse_if_superseded(
+    connection: duckdb.DuckDBPyConnection,
+    claim: Claim,
+    reads: Mapping[tuple[str, Day], int | None],
+    publications: Sequence[NewPublication],
+    moved: Sequence[Day],
+) -> None:
+    steps = sorted({step for step, _ in reads})
+    newest = {
+        (step, day): seq
+        for step, day, seq in connection.execute(
+            "SELECT step, day, max(seq) FROM publications WHERE list_contains(?, step) GROUP BY ALL",
+            [steps],
+        ).fetchall()
+    }
+    for (step, day), seq in sorted(reads.items(), key=str):
+        if newest.get((step, day)) != seq:
+            raise StalePublish(
+                f"{claim.step}: {step} {day or ''} was published again while this step was computing; run again."
+            )
+    wanted = sum(p.row_count for p in publications if p.day in set(moved))
+    where = "" if claim.step == PROTECTED else "AND list_contains(?, day)"
+    parameters: list[Any] = [claim.token] if claim.step == PROTECTED else [claim.token, list(moved)]
+    staged = connection.execute(
+        f'SELECT count(*) FROM staging."{claim.step}" WHERE token = ? {where}', parameters
+    ).fetchone()
+    if moved and staged is not None and staged[0] != wanted:
+        raise StalePublish(f"{claim.step}: {staged[0]} staged rows where {wanted} were judged; run again.")
 
 
 def _keys(days: Sequence[Day]) -> list[dt.date]:

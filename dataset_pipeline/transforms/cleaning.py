@@ -48,7 +48,8 @@ _JOINING_SCRIPTS = re.compile(
 """Arabic and its kin, the scripts of India and South East Asia, Mongolian: joiners shape letters there."""
 
 _BLANK = "[^\\S\n]"
-_SPARE_BLANKS = re.compile(f"{_BLANK}{{2,}}|{_BLANK}(?=\n)")
+_SPARE_BLANKS = re.compile(f"{_BLANK}{{2,}}|{_BLANK}(?=\n)|[^\\S\n ]")
+"""Runs of blanks, blanks before a line break, and any single blank that is not a plain space."""
 _LEADING_LINES = re.compile(rf"\A(?:{_BLANK}*\n)+")
 _INDENT = re.compile(f"{_BLANK}+")
 
