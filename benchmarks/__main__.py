@@ -61,6 +61,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         )
     if found.rows < 100:
         parser.error("--rows must be 100 or more: below that no day has rows enough to be judged")
+    if found.keep and any((found.keep / name).exists() for name in PROJECTS):
+        parser.error(f"{found.keep} holds projects already: --keep names a new folder")
     found.data = Path(found.data).resolve()
     return found
 

@@ -24,6 +24,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dataset_pipeline.assets.engine import run_step
 from dataset_pipeline.assets.plan import State
 from dataset_pipeline.assets.protecting import run_protected
 from dataset_pipeline.assets.releasing import run_release
@@ -311,3 +312,49 @@ def test_day_that_changes_and_changes_back_leaves_what_an_undisturbed_run_leaves
     path.write_bytes(original)
     small.run_all(root, "restored")
     assert_same(root, whole)
+
+
+def test_day_between_two_closed_gates_is_released_as_it_stands_and_leaves_no_trace_once_mended(
+    whole: Whole, ungated: None, tmp_path: Path
+) -> None:
+    """ingest has moved on, dedup has not: days made meanwhile look back at rows that are no longer whole."""
+    root = small.make_project(tmp_path)
+    first, last = (root / "sources" / "inbox" / f"{DAYS[n]}.jsonl" for n in (0, 4))
+    original, late = first.read_bytes(), last.read_bytes()
+    last.write_bytes(b"".join(late.splitlines(keepends=True)[:1]))
+    small.run_all(root, "before")
+    # The second row of the first day is the twin of a row of the last day; it vanishes and comes back.
+    first.write_bytes(b"".join(line for line in original.splitlines(keepends=True) if b'"T4"' not in line))
+    last.write_bytes(late)
+    context = small.open_project(root)
+    day, end = (dt.date.fromisoformat(DAYS[n]) for n in (0, 4))
+    run_step(context, Step.INGEST, [day], "gate of dedup closed")
+    small.run_days(context, [end], "meanwhile")
+    run_release(context, small.status(context), "meanwhile")
+    folder = small.release_folder(root)
+    accounted = [
+        pl.read_parquet(folder / f"{name}.parquet")["record_id"] for name in ("provenance", "dropped")
+    ]
+    assert sorted(pl.concat(accounted)) == sorted(small.tables(root)["ingest"]["record_id"])
+    first.write_bytes(original)
+    small.run_all(root, "mended")
+    assert_same(root, whole)
+
+
+def test_day_whose_first_gate_closed_does_not_hold_up_the_release(whole: Whole, tmp_path: Path) -> None:
+    root = small.make_project(tmp_path)
+    context = small.open_project(root)
+    run_protected(context, "run")
+    days = [dt.date.fromisoformat(day) for day in DAYS]
+    small.run_days(context, days[:4], "run")
+    run_step(context, Step.INGEST, days[4:], "run")
+    run_step(context, Step.DEDUP, days[4:], "gate of filter closed")
+    outcome = run_release(context, small.status(context), "run")
+    assert [j.expectation.name for j in outcome.judgements if not j.passed] == []
+    dropped = pl.read_parquet(small.release_folder(root) / "dropped.parquet").filter(day=days[4])
+    dedup = small.tables(root)["dedup"].filter(pl.col("kept"), day=days[4])
+    unmade = dropped.filter(reason="not_made")
+    assert sorted(unmade["record_id"]) == sorted(dedup["record_id"])
+    assert set(unmade["detail"]) == {'{"rule":"not_made","step":"filter"}'}
+    manifest = json.loads((small.release_folder(root) / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["missing_days"] == [DAYS[4]] and manifest["counts"]["not_made"] == dedup.height

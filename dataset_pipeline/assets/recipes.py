@@ -111,13 +111,33 @@ def day_recipe(
 
 
 def running_hash(latest: Latest, step: str, before: dt.date) -> str:
-    """One hash over what `step` handed over on every published day before `before`, in order."""
+    """One hash over what `step` handed over on every published day before `before`, in order.
+
+    A day whose earlier steps have moved on without it (a gate closed between them) adds what it
+    stands on now: looking back joins both, so what was seen is gone again once the day is mended.
+    """
     past = sorted(
         (day, p.handover)
         for (name, day), p in latest.items()
         if name == step and day is not None and day < before
     )
-    return sha256_text(*(f"{day} {handover}" for day, handover in past))
+    return sha256_text(*(f"{day} {handover}{_moved_on(latest, step, day)}" for day, handover in past))
+
+
+def _moved_on(latest: Latest, step: str, day: dt.date) -> str:
+    """What the steps before `step` hand over on `day`, where one of them was not read by the next; else ''."""
+    own = DAILY_STEPS[: DAILY_STEPS.index(Step(step)) + 1]
+    for before, name in zip(own, own[1:], strict=False):
+        source, made = latest.get((before, day)), latest.get((name, day))
+        if source is None or made is None or _reads(made.inputs).get(f"{before} {day}") != source.handover:
+            return " over " + sha256_text(*(p.handover for s in own[:-1] if (p := latest.get((s, day)))))
+    return ""
+
+
+@lru_cache(maxsize=65_536)
+def _reads(inputs: str) -> dict[str, str]:
+    """The `reads` of a published recipe; parsed once, since every later day asks."""
+    return dict(json.loads(inputs)["reads"])
 
 
 def differences(published: str, now: str) -> list[str]:

@@ -57,6 +57,8 @@ class _Content:
     protected: pl.DataFrame
     selection: shapes.Selection
     released: pl.DataFrame
+    not_made: pl.DataFrame
+    """record_id, reason, detail of collected records that a step has not judged (its gate is closed)."""
 
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
@@ -151,6 +153,7 @@ def _content(context: Context, days: list[dt.date]) -> _Content:
     warehouse = context.warehouse
     tables = {str(step): warehouse.table(step) for step in DAILY_STEPS}
     kept = frames.records_after(warehouse, Step.SPLIT, days)
+    tables, not_made = _followed(tables)
     splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
     records = kept.select("record_id", "day", "source", "messages", "label").join(
         splits, on="record_id", how="inner"
@@ -159,8 +162,27 @@ def _content(context: Context, days: list[dt.date]) -> _Content:
     selection = shapes.select(records, tables[Step.LABEL], params.task.answers_are_labels)
     return _Content(
         tables, warehouse.table("batches"), warehouse.table("rejects"), warehouse.table(PROTECTED), selection,
-        shapes.with_row_numbers(selection.released),
+        shapes.with_row_numbers(selection.released), not_made,
     )  # fmt: skip
+
+
+def _followed(tables: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
+    """The rows of records that reached their step as it is published now, and the records that got no verdict.
+
+    They differ from the tables only where the gate of a step was closed after the steps before it
+    had published anew: rows of records that are not collected any more, or were dropped since, are left out.
+    """
+    reached = tables[Step.INGEST].select("record_id")
+    followed, waiting = {}, []
+    for step in DAILY_STEPS:
+        followed[str(step)] = tables[step].join(reached, on="record_id", how="semi", maintain_order="left")
+        unjudged = reached.join(tables[step], on="record_id", how="anti")
+        detail = json.dumps({"rule": "not_made", "step": str(step)}, separators=(",", ":"))
+        waiting.append(
+            unjudged.select("record_id", pl.lit("not_made").alias("reason"), pl.lit(detail).alias("detail"))
+        )
+        reached = followed[str(step)].filter("kept").select("record_id")
+    return followed, pl.concat(waiting).sort("record_id")
 
 
 def _write(writer: releases.Writer, content: _Content, params: ReleaseParams) -> None:
@@ -175,7 +197,10 @@ def _write(writer: releases.Writer, content: _Content, params: ReleaseParams) ->
                     f"{name}/{split}.jsonl", shapes.jsonl_rows(content.released, split, name, params.task)
                 )
     writer.parquet("provenance.parquet", shapes.provenance(content.released, content.tables, content.batches))
-    writer.parquet("dropped.parquet", shapes.dropped(content.tables, content.selection.withheld))
+    writer.parquet(
+        "dropped.parquet",
+        shapes.dropped(content.tables, pl.concat([content.selection.withheld, content.not_made])),
+    )
     writer.parquet("rejects.parquet", content.rejects)
 
 
@@ -368,6 +393,7 @@ def _manifest(
             "rejected": content.rejects.height,
             "released": content.released.height,
             "withheld": withheld,
+            "not_made": content.not_made.height,
             "splits": {s.value: content.released.filter(pl.col("split") == s.value).height for s in Split},
             "funnel": [
                 {"step": s, "in": i, "kept": k, "dropped": d}

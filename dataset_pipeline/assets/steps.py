@@ -14,9 +14,11 @@ from typing import Any, cast
 
 import polars as pl
 
+from dataset_pipeline.assets.recipes import libraries
 from dataset_pipeline.errors import BadDay
 from dataset_pipeline.expectations import split as split_suite
 from dataset_pipeline.expectations.common import Audit
+from dataset_pipeline.memo import Memo
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, TABLES, Split, Step
 from dataset_pipeline.spec.load import Project
@@ -31,6 +33,7 @@ from dataset_pipeline.spec.params import (
     SplitParams,
 )
 from dataset_pipeline.storage import frames, readers
+from dataset_pipeline.storage.cache import Cache
 from dataset_pipeline.storage.sources import Found, SourceFile
 from dataset_pipeline.storage.warehouse import Warehouse
 from dataset_pipeline.text import with_sides
@@ -53,6 +56,10 @@ class Context:
     found: Found
     hashes: Mapping[str, str]
     """uri to the sha256 it had when the run was planned."""
+
+    def memo(self, step: Step) -> Memo:
+        """Remembers costly per-text work of a step in the project's cache."""
+        return Cache(self.project.cache_path, libraries(step))
 
     def files(self, day: dt.date) -> list[SourceFile]:
         return [f for f in self.found.files if f.day == day]
@@ -210,7 +217,7 @@ def _dedup(context: Context, days: Days) -> Work:
     params = cast(DedupParams, context.params[Step.DEDUP])
     records = _input(context, Step.DEDUP, days)
     REPORTER.get().phase(Step.DEDUP, "fingerprints")
-    fingerprints = dedup.fingerprint(records, params)
+    fingerprints = dedup.fingerprint(records, params, context.memo(Step.DEDUP))
     history = frames.dedup_history(context.warehouse, min(days))
     REPORTER.get().phase(Step.DEDUP, "candidates")
     found = dedup.candidates(fingerprints, history, params)
@@ -233,7 +240,7 @@ def _filter(context: Context, days: Days) -> Work:
     params = cast(FilterParams, context.params[Step.FILTER])
     records = _input(context, Step.FILTER, days)
     REPORTER.get().phase(Step.FILTER, "measuring")
-    table = filter_records(records, params)
+    table = filter_records(records, params, context.memo(Step.FILTER))
     examples = examples_dropped(params)
     return _simple(
         context, Step.FILTER, days, records, table, _carried(table, records), {"examples": examples}
@@ -244,7 +251,7 @@ def _normalize(context: Context, days: Days) -> Work:
     params = cast(NormalizeParams, context.params[Step.NORMALIZE])
     records = _input(context, Step.NORMALIZE, days)
     REPORTER.get().phase(Step.NORMALIZE, "cleaning, languages, personal data")
-    table = normalize(records, params)
+    table = normalize(records, params, context.memo(Step.NORMALIZE))
     wanted = params.pii.entities if params.pii.action == "replace" else ()
     entities = pl.DataFrame({"entity": list(wanted)}, schema={"entity": pl.String})
     carried = table.filter("kept").select("record_id", "day", "clean_sha")
@@ -275,7 +282,7 @@ def _split(context: Context, days: Days) -> Work:
     params = cast(SplitParams, context.params[Step.SPLIT])
     records = _input(context, Step.SPLIT, days)
     REPORTER.get().phase(Step.SPLIT, "fingerprints")
-    fingerprints = split.fingerprint(records, params)
+    fingerprints = split.fingerprint(records, params, context.memo(Step.SPLIT))
     history = frames.split_history(context.warehouse, min(days))
     if not params.answers_are_labels:
         history = history.with_columns(answer_key=pl.lit(""))

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from dataset_pipeline import text
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import TABLES, Step, conform
 from dataset_pipeline.spec.params import DedupParams
 from dataset_pipeline.transforms import near, shingles
@@ -72,7 +73,7 @@ def _answer_keys(records: pl.DataFrame, params: DedupParams) -> pl.Series:
     return found["key"].fill_null("")
 
 
-def fingerprint(records: pl.DataFrame, params: DedupParams) -> pl.DataFrame:
+def fingerprint(records: pl.DataFrame, params: DedupParams, memo: Memo = direct) -> pl.DataFrame:
     """Row-local measurements: one row per record, in the order of `records`.
 
     records: RECORDS. Returns FINGERPRINT: comparison_key (equal where the compared texts are),
@@ -81,15 +82,11 @@ def fingerprint(records: pl.DataFrame, params: DedupParams) -> pl.DataFrame:
     which is compared for equality only).
     """
     texts = compared_texts(records, params.answers_are_labels)
-    parts = []
-    for start in range(0, max(len(texts), 1), shingles.TEXTS_AT_ONCE):
-        sets = shingles.shingle_sets(texts.slice(start, shingles.TEXTS_AT_ONCE), params.ngram)
-        bands = near.band_keys(sets, params.near.bands, params.near.rows, params.near.seed)
-        parts.append(pl.DataFrame({"shingles": sets.lengths.astype(np.int32), "bands": bands}))
     frame = records.select("record_id", "day", "source_rank").with_columns(
         comparison_key=text.comparison_key(texts), answer_key=_answer_keys(records, params)
     )
-    return pl.concat([frame, pl.concat(parts)], how="horizontal").select(
+    measured = near.fingerprints(texts, params.near, params.ngram, memo)
+    return pl.concat([frame, measured], how="horizontal").select(
         pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items()
     )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from dataset_pipeline import records as model
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.models import SideLimits
 from dataset_pipeline.spec.params import FilterParams
@@ -145,9 +146,9 @@ def decide(measured: pl.DataFrame, params: FilterParams) -> pl.DataFrame:
     return model.conform(fired.select(list(model.TABLES[Step.FILTER])), Step.FILTER)
 
 
-def filter_records(records: pl.DataFrame, params: FilterParams) -> pl.DataFrame:
+def filter_records(records: pl.DataFrame, params: FilterParams, memo: Memo = direct) -> pl.DataFrame:
     """Verdict of every record: columns of records.RECORDS in, records.TABLES["filter"] out, one row each."""
-    return decide(measure(records, params), params)
+    return decide(measure(records, params, memo), params)
 
 
 def example_records(params: FilterParams) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from dataset_pipeline.errors import Problem, SpecError
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.text import WORD
 
 if TYPE_CHECKING:
@@ -127,7 +128,11 @@ def _spec_labels(languages: tuple[str, ...]) -> frozenset[str]:
     return frozenset(labels)
 
 
-def detect(texts: pl.Series, languages: tuple[str, ...]) -> pl.DataFrame:
+VERSION = 1
+"""Raised when a text's language changes: remembered ones are then not used."""
+
+
+def detect(texts: pl.Series, languages: tuple[str, ...], memo: Memo = direct) -> pl.DataFrame:
     """The language of each text, in the order of `texts`; equal texts are looked at once.
 
     Addresses, @handles and #tags are not looked at.
@@ -138,9 +143,11 @@ def detect(texts: pl.Series, languages: tuple[str, ...]) -> pl.DataFrame:
     Raises SpecError for a language the model does not know.
     """
     spec = _spec_labels(languages) if languages else frozenset()
-    found = {text: _detected(text, spec) for text in texts.unique().drop_nulls()}
-    rows = [(None, None, None) if text is None else found[text] for text in texts]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+    def tell(distinct: pl.Series) -> pl.DataFrame:
+        return pl.DataFrame([_detected(text, spec) for text in distinct], schema=SCHEMA, orient="row")
+
+    return memo("language", VERSION, " ".join(sorted(spec)), texts, tell)
 
 
 def _without_addresses(text: str) -> str:

@@ -15,7 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dataset_pipeline.transforms.shingles import Hashes, Indices, Ragged, mix, spread
+from dataset_pipeline.memo import Memo, direct
+from dataset_pipeline.spec.models import Near
+from dataset_pipeline.transforms.shingles import (
+    TEXTS_AT_ONCE,
+    Hashes,
+    Indices,
+    Ragged,
+    mix,
+    shingle_sets,
+    spread,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,6 +96,25 @@ def band_keys(sets: Ragged, bands: int, rows: int, seed: int) -> pl.Series:
     )
     rows_of_texts = pl.DataFrame({"row": np.arange(len(sets), dtype=np.int64)})
     return rows_of_texts.join(found, on="row", how="left", maintain_order="left")["bands"]
+
+
+VERSION = 1
+"""Raised when a text's band keys change: remembered ones are then not used."""
+
+
+def fingerprints(texts: pl.Series, near: Near, ngram: int, memo: Memo = direct) -> pl.DataFrame:
+    """shingles (Int32, distinct word n-grams) and bands (List(UInt64), null where there are none) of each text."""
+
+    def compute(distinct: pl.Series) -> pl.DataFrame:
+        parts = [pl.DataFrame(schema={"shingles": pl.Int32, "bands": pl.List(pl.UInt64)})]
+        for start in range(0, len(distinct), TEXTS_AT_ONCE):
+            sets = shingle_sets(distinct.slice(start, TEXTS_AT_ONCE), ngram)
+            bands = band_keys(sets, near.bands, near.rows, near.seed)
+            parts.append(pl.DataFrame({"shingles": sets.lengths.astype(np.int32), "bands": bands}))
+        return pl.concat(parts)
+
+    settings = f"affine32 ngram {ngram} bands {near.bands} rows {near.rows} seed {near.seed}"
+    return memo("bands", VERSION, settings, texts, compute)
 
 
 def memberships(frame: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dataset_pipeline import records as model
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.params import NormalizeParams
 from dataset_pipeline.text import is_answered, with_sides
 from dataset_pipeline.transforms.cleaning import Profile, clean
@@ -30,7 +31,7 @@ code answers 22 are told apart so, for 16 of 14,633 foreign sentences)."""
 SIDES = ("prompt", "answer")
 
 
-def normalize(records: pl.DataFrame, params: NormalizeParams) -> pl.DataFrame:
+def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direct) -> pl.DataFrame:
     """Clean every message, tag both sides' language, find or replace personal data, decide.
 
     In: the columns of `records.RECORDS`. Out: `records.TABLES['normalize']`, one row per record in the
@@ -45,8 +46,8 @@ def normalize(records: pl.DataFrame, params: NormalizeParams) -> pl.DataFrame:
     being in another.
     Raises SpecError for a language the model does not know.
     """
-    turns = _cleaned_turns(records, params)
-    sides = _sides(turns, params)
+    turns = _cleaned_turns(records, params, memo)
+    sides = _sides(turns, params, memo)
     columns = [_outcome(turn, side, params) for turn, side in zip(turns, sides.to_dicts(), strict=True)]
     schema = {name: dtype for name, dtype in model.TABLES[model.Step.NORMALIZE].items() if name not in _KEY}
     made = pl.DataFrame(columns, schema=schema)
@@ -71,7 +72,7 @@ def _profile(role: str, is_label: bool, params: NormalizeParams) -> Profile:
     return Profile.LABEL if is_label else Profile.MESSAGE
 
 
-def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams) -> list[_Turn]:
+def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams, memo: Memo) -> list[_Turn]:
     """Every record with its messages cleaned and searched; equal texts are cleaned and searched once."""
     answered = records.select(is_answered()).to_series().to_list()
     known: dict[tuple[str, Profile], tuple[str, dict[str, int]]] = {}
@@ -92,7 +93,7 @@ def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams) -> list[_Turn
     texts = sorted(
         {m["content"] for cleaned, _, searched in turns for m, s in zip(cleaned, searched, strict=True) if s}
     )
-    found = dict(zip(texts, find_pii(texts, params.pii), strict=True))
+    found = dict(zip(texts, find_pii(texts, params.pii, memo), strict=True))
     names = records["person_names"].to_list() if "PERSON" in params.pii.entities else [None] * len(turns)
     return [
         _Turn(
@@ -115,14 +116,14 @@ def _with_persons(text: str, found: list[Finding], names: list[str | None] | Non
     return resolved(text, [*found, *persons]) if persons else found
 
 
-def _sides(turns: list[_Turn], params: NormalizeParams) -> pl.DataFrame:
+def _sides(turns: list[_Turn], params: NormalizeParams, memo: Memo) -> pl.DataFrame:
     """prompt, answer and the language columns of both, one row per record."""
     frame = pl.DataFrame({"messages": [turn.messages for turn in turns]}, schema={"messages": model.MESSAGES})
     sides = with_sides(frame).drop("messages")
     if params.answers_are_labels:
         sides = sides.with_columns(answer=pl.lit(None, pl.String))
     tagged = [
-        detect(sides[side], params.languages).rename(
+        detect(sides[side], params.languages, memo).rename(
             {
                 "language": f"{side}_language",
                 "probability": f"{side}_language_probability",

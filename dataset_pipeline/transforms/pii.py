@@ -7,6 +7,7 @@ Nothing here touches the network, and no error or log holds text of a record.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -15,6 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.models import ALL_ENTITIES, Pii
 from dataset_pipeline.transforms.pii_formats import SEVEN_DIGITS, iban_spans
 from dataset_pipeline.transforms.pii_names import find_names
@@ -63,19 +67,31 @@ def possible_entities(text: str) -> frozenset[str]:
     return frozenset(possible)
 
 
-def find_pii(texts: list[str], params: Pii) -> list[list[Finding]]:
+FINDINGS = pl.List(pl.Struct({"start": pl.Int32, "end": pl.Int32, "entity": pl.String, "score": pl.Float64}))
+VERSION = 1
+"""Raised when a text's findings change: remembered ones are then not used."""
+
+
+def find_pii(texts: list[str], params: Pii, memo: Memo = direct) -> list[list[Finding]]:
     """What the allowed entities' recognizers find in each text: in order, not overlapping.
 
     PERSON is not among them: names come from a record's columns (`find_persons`). Existing
     placeholders are left alone. Equal texts are searched once.
     """
     allowed = frozenset(params.entities) - {"PERSON"}
-    found: dict[str, list[Finding]] = {}
-    for text in texts:
-        if text not in found:
-            entities = tuple(sorted(allowed & possible_entities(text)))
-            found[text] = _found(text, entities, params.phone_regions) if entities else []
-    return [found[text] for text in texts]
+    possible = {text: tuple(sorted(allowed & possible_entities(text))) for text in set(texts)}
+    searched = pl.Series(
+        "text", sorted(text for text, entities in possible.items() if entities), dtype=pl.String
+    )
+
+    def search(distinct: pl.Series) -> pl.DataFrame:
+        rows = [[vars(f) for f in _found(text, possible[text], params.phone_regions)] for text in distinct]
+        return pl.DataFrame({"findings": rows}, schema={"findings": FINDINGS})
+
+    settings = json.dumps([sorted(allowed), params.phone_regions])
+    rows = memo("pii", VERSION, settings, searched, search)["findings"].to_list()
+    found = {text: [Finding(**finding) for finding in row] for text, row in zip(searched, rows, strict=True)}
+    return [found.get(text, []) for text in texts]
 
 
 def find_persons(text: str, names: Iterable[str]) -> list[Finding]:

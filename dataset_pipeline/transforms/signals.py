@@ -26,12 +26,14 @@ entities are read as what they stand for, except in chars and tokens.
 from __future__ import annotations
 
 import html
+import json
 import re
 import zlib
 
 import polars as pl
 
 from dataset_pipeline import text
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import SIDE_SIGNALS
 from dataset_pipeline.spec.params import FilterParams
 from dataset_pipeline.transforms.automatic_replies import is_automatic_reply
@@ -204,7 +206,11 @@ def side_signals(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
     )
 
 
-def measure(records: pl.DataFrame, params: FilterParams) -> pl.DataFrame:
+VERSION = 1
+"""Raised when a text's signals change: remembered ones are then not used."""
+
+
+def measure(records: pl.DataFrame, params: FilterParams, memo: Memo = direct) -> pl.DataFrame:
     """Every signal of every record: record_id, day, `prompt_…`, `answer_…`, is_automatic_reply.
 
     In: the columns of records.RECORDS (`messages` is what is read). Out: one row a record, in the
@@ -213,9 +219,12 @@ def measure(records: pl.DataFrame, params: FilterParams) -> pl.DataFrame:
     """
     sided = text.with_sides(records.select("record_id", "day", "messages"))
     frames = [sided.select("record_id", "day")]
+    settings = json.dumps([params.chars_per_token, params.profane_add, params.profane_allow])
     for side in SIDES:
-        wanted = [*SIDE_SIGNALS, *(["lines"] if side == "answer" and "lines" not in SIDE_SIGNALS else [])]
-        signals = side_signals(sided.get_column(side), params).select(wanted)
-        frames.append(signals.rename({name: f"{side}_{name}" for name in wanted}))
-    replies = is_automatic_reply(sided.get_column("prompt")).alias("is_automatic_reply")
-    return pl.concat([*frames, replies.to_frame()], how="horizontal")
+        signals = memo("signals", VERSION, settings, sided[side], lambda texts: side_signals(texts, params))
+        frames.append(signals.select(pl.col(name).alias(f"{side}_{name}") for name in SIDE_SIGNALS))
+    replies = memo(
+        "automatic_reply", VERSION, "", sided["prompt"],
+        lambda texts: is_automatic_reply(texts).alias("is_automatic_reply").to_frame(),
+    )  # fmt: skip
+    return pl.concat([*frames, replies], how="horizontal")

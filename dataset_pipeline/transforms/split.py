@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from dataset_pipeline import text
+from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import TABLES, Split, Step, conform
 from dataset_pipeline.spec.params import SplitParams
 from dataset_pipeline.transforms import near, shingles
@@ -68,31 +69,28 @@ def assigned(keys: pl.Series, params: SplitParams) -> pl.Series:
     return keys.to_frame("key").join(known, on="key", how="left", maintain_order="left")["split"]
 
 
-def fingerprint(records: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+def fingerprint(records: pl.DataFrame, params: SplitParams, memo: Memo = direct) -> pl.DataFrame:
     """Row-local measurements of RECORDS with cleaned `messages` and `collected_messages`: FINGERPRINT.
 
     bands is null for a text of fewer words than a shingle, which is compared for equality only;
     answer_key is the label, or '' where answers are free.
     """
     texts = compared_texts(records, params.answers_are_labels)
-    sets = shingles.shingle_sets(texts, params.ngram)
     keys = group_key(records)
     answers = (
         records["label"].fill_null("")
         if params.answers_are_labels
         else pl.repeat("", records.height, dtype=pl.String, eager=True)
     )
-    return (
-        records.select("record_id", "day", "source_rank")
-        .with_columns(
-            group_key=keys,
-            split=assigned(keys, params),
-            comparison_key=text.comparison_key(texts),
-            answer_key=answers,
-            shingles=pl.Series(sets.lengths.astype(np.int32)),
-            bands=near.band_keys(sets, params.near.bands, params.near.rows, params.near.seed),
-        )
-        .select(pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items())
+    facts = records.select("record_id", "day", "source_rank").with_columns(
+        group_key=keys,
+        split=assigned(keys, params),
+        comparison_key=text.comparison_key(texts),
+        answer_key=answers,
+    )
+    measured = near.fingerprints(texts, params.near, params.ngram, memo)
+    return pl.concat([facts, measured], how="horizontal").select(
+        pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items()
     )
 
 
