@@ -384,7 +384,10 @@ QUOTING = st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERI
 def test_readers_csv_written_rows_come_back(
     data: Any, width: int, quoting: Any, end: str, suffix: str
 ) -> None:
-    rows = data.draw(st.lists(st.lists(VALUE, min_size=width, max_size=width), max_size=8))
+    # csv.writer leaves a carriage return unquoted where lines end with \n alone: what it writes is then
+    # another file, by the reader's and by its own reading.
+    value = VALUE.filter(lambda text: quoting != csv.QUOTE_MINIMAL or end != "\n" or "\r" not in text)
+    rows = data.draw(st.lists(st.lists(value, min_size=width, max_size=width), max_size=8))
     columns = [f"the column {number}" for number in range(width)]
     buffer = io.StringIO(newline="")
     delimiter = "\t" if suffix == ".tsv" else ","

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import polars as pl
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.recipes import Recipe
 from dataset_pipeline.assets.steps import Context, Work, work
-from dataset_pipeline.errors import BadDay, SpecError
+from dataset_pipeline.errors import BadDay, Problem, SpecError
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge, observed_json
-from dataset_pipeline.expectations.suites import SUITES
+from dataset_pipeline.expectations.suites import EXPECTATIONS, SUITES
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import EXTRA_TABLES, LOOK_BACK_STEPS, PROTECTED, Step, content_hash, sha256_text
 from dataset_pipeline.spec.load import Project
@@ -81,12 +81,30 @@ def context_of(project: Project) -> Context:
     Raises SpecError with every problem of the files at once.
     """
     found = discover(project)
-    if found.problems:
-        raise SpecError(list(found.problems))
+    problems = [*found.problems, *gate_problems(project)]
+    if problems:
+        raise SpecError(problems)
     hashes = {file.uri: _sha256(file.path) for file in found.files}
     warehouse = Warehouse(project.warehouse_path)
     warehouse.initialize()
     return Context(project, project.params, warehouse, found, hashes)
+
+
+def gate_problems(project: Project) -> Iterator[Problem]:
+    """Gates of the spec that name no step or expectation, or give a limit to one that has none."""
+    for step, gates in project.spec.gates.items():
+        place = f"{project.path.name}: gates.{step}"
+        if step not in EXPECTATIONS:
+            yield Problem(place, "no step is called so.", f"Steps: {', '.join(map(str, EXPECTATIONS))}.")
+            continue
+        known = {e.name: e for e in EXPECTATIONS[step]}
+        for name, gate in gates.items():
+            if name not in known:
+                yield Problem(
+                    f"{place}.{name}", "the step has no such expectation.", f"It has: {', '.join(known)}."
+                )
+            elif known[name].kind != "between" and (gate.min is not None or gate.max is not None):
+                yield Problem(f"{place}.{name}", "has no limit to change.", "Give a severity, or remove it.")
 
 
 _HASHES: dict[tuple[str, int, int], str] = {}
@@ -123,11 +141,11 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     warehouse, days = context.warehouse, tuple(sorted(days))
     latest = warehouse.latest()
     todo = _todo(context, step, days, latest)
+    older = _older_inputs(context, step, days, latest)
     if not todo:
-        REPORTER.get().step_finished(step, time.monotonic() - started, 0, 0, "up to date")
-        return Outcome(
-            step, days, (), {}, (), time.monotonic() - started, ("up to date: the same recipe is published",)
-        )
+        seconds = time.monotonic() - started
+        REPORTER.get().step_finished(step, seconds, 0, 0, "; ".join(older) or "up to date")
+        return Outcome(step, days, (), {}, (), seconds, (*older, "up to date: the same recipe is published"))
     REPORTER.get().step_started(step, len(todo))
     claim = warehouse.claim(step, todo, run_id)
     done = work(context, step, todo)
@@ -147,11 +165,33 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     counts: dict[Day, DayCounts] = {day: _counts(staged, day) for day in todo}
     seconds = time.monotonic() - started
     rows, kept = sum(c.rows for c in counts.values()), sum(c.kept for c in counts.values())
-    REPORTER.get().step_finished(step, seconds, rows, kept, "; ".join(done.notes))
+    notes = (*older, *done.notes)
+    REPORTER.get().step_finished(step, seconds, rows, kept, "; ".join(notes))
     return Outcome(
-        step, days, tuple(p.day for p in publications), counts, tuple(judgements), seconds, done.notes,
+        step, days, tuple(p.day for p in publications), counts, tuple(judgements), seconds, notes,
         {p.day: p.recipe for p in publications},
     )  # fmt: skip
+
+
+def _older_inputs(
+    context: Context, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
+) -> tuple[str, ...]:
+    """A note for each earlier step whose newest rows were not published: its last good rows are used."""
+    files, steps = file_map(context), list(Step)
+    notes = []
+    for before in steps[: steps.index(step)]:
+        stale = [
+            str(day)
+            for day in days
+            if (p := latest.get((before, day))) is not None
+            and (now := recipes.day_recipe(context.params, before, day, latest, files)) is not None
+            and p.recipe != now.hash
+        ]
+        if stale:
+            notes.append(
+                f"uses the last good rows of {before} for {', '.join(stale[:10])}: they are not up to date"
+            )
+    return tuple(notes)
 
 
 def _todo(
@@ -189,9 +229,15 @@ def _judge(
     context: Context, step: Step, done: Work, staged: pl.DataFrame, extras: dict[str, pl.DataFrame]
 ) -> list[Judgement]:
     suite = SUITES[step]
-    audit = done.audit(staged, extras)
     expectations = adjusted(suite.expectations, context.params[step].gates)
-    return judge(expectations, suite.rows(audit), suite.gauges(audit))
+    try:
+        audit = done.audit(staged, extras)
+        rows, gauges = suite.rows(audit), suite.gauges(audit)
+    except Exception as error:
+        # Pass means that no critical expectation failed: what could not be measured has failed.
+        why = f"could not be measured ({type(error).__name__})"
+        return [Judgement(e, False, False, why, (), ()) for e in expectations]
+    return judge(expectations, rows, gauges)
 
 
 def check_rows(step: str, judgements: Sequence[Judgement]) -> list[CheckRow]:

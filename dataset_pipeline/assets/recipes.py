@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def running_hash(latest: Latest, step: str, before: dt.date) -> str:
 def _moved_on(latest: Latest, step: str, day: dt.date) -> str:
     """What the steps before `step` hand over on `day`, where one of them was not read by the next; else ''."""
     own = DAILY_STEPS[: DAILY_STEPS.index(Step(step)) + 1]
-    for before, name in zip(own, own[1:], strict=False):
+    for before, name in itertools.pairwise(own):
         source, made = latest.get((before, day)), latest.get((name, day))
         if source is None or made is None or _reads(made.inputs).get(f"{before} {day}") != source.handover:
             return " over " + sha256_text(*(p.handover for s in own[:-1] if (p := latest.get((s, day)))))

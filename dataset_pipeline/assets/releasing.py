@@ -27,8 +27,14 @@ from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import role_fault
 from dataset_pipeline.expectations.undated import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Split, Step
-from dataset_pipeline.spec.params import NormalizeParams, ReleaseParams, SplitParams
+from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Split, Step, sha256_text
+from dataset_pipeline.spec.params import (
+    DedupParams,
+    FilterParams,
+    NormalizeParams,
+    ReleaseParams,
+    SplitParams,
+)
 from dataset_pipeline.storage import frames, releases
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.warehouse import Day, NewPublication
@@ -66,6 +72,8 @@ def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> 
     reads = {
         f"{step} {day}": p.content for (step, day), p in sorted(latest.items(), key=str) if step != RELEASE
     }
+    # The card shows every threshold, also one that changed no row.
+    reads["settings"] = sha256_text(*(context.params[step].hash() for step in DAILY_STEPS))
     reads["missing days"] = ",".join(map(str, missing_days(status)))
     reads["stale days"] = ",".join(map(str, stale_days(status)))
     return recipes.recipe(RELEASE, context.params[RELEASE].hash(), reads)
@@ -216,9 +224,9 @@ def _judge(
     )
     collected = content.tables[Step.INGEST].select("record_id")
     accounted = pl.concat([provenance, dropped])
-    unaccounted = collected.join(accounted, on="record_id", how="anti").height + (
-        accounted.height - collected.height
-    )
+    lost = collected.join(accounted, on="record_id", how="anti").height
+    known = accounted.join(collected, on="record_id", how="semi").unique().height
+    unaccounted = lost + accounted.height - known  # never collected, or listed twice
     differences = sum(
         1
         for file in writer.files.values()
@@ -353,9 +361,15 @@ def _label_counts(released: pl.DataFrame) -> dict[str, dict[str, int]]:
 def _settings(context: Context) -> list[tuple[str, str]]:
     """The thresholds of the steps, as `section.key` and value."""
     spec = context.project.spec
+    filtering = cast(FilterParams, context.params[Step.FILTER])
+    near = {"ngram": cast(DedupParams, context.params[Step.DEDUP]).ngram}
     shown = {
-        "dedup": spec.dedup.model_dump(mode="json"),
-        "filter": context.params[Step.FILTER].model_dump(mode="json", include={"prompt", "answer", "max_tokens", "max_profane_words", "drop_automatic_replies"}),
+        "dedup": {"near": spec.dedup.near.model_dump(mode="json") | near},
+        "filter": {
+            "input": filtering.prompt.model_dump(mode="json"), "output": filtering.answer.model_dump(mode="json"),
+            "max_tokens": filtering.max_tokens, "profanity.max_words": filtering.max_profane_words,
+            "automatic_replies": "drop" if filtering.drop_automatic_replies else "keep",
+        },
         "normalize": spec.normalize.model_dump(mode="json"),
         "decontaminate": spec.decontaminate.model_dump(mode="json", exclude={"sets"}),
         "split": spec.split.model_dump(mode="json"),

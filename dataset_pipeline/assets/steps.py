@@ -156,6 +156,7 @@ def _read_batch(
 
 def _file_problem(file: SourceFile, error: Exception) -> str:
     text = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
+    text = text.replace(str(file.path), file.uri)
     return text if text.startswith(file.uri) else f"{file.uri}: {text}"
 
 

@@ -103,7 +103,7 @@ def _find(context: Context, record: str) -> list[str]:
             'SELECT record_id FROM main."ingest" WHERE source = ? AND source_id = ? ORDER BY day, record_id',
             [left, right],
         )
-        path, _, line = record.rpartition(":")
+        path, line = _place(context, record)
         if not found.height and line.isdigit():
             found = query(
                 "SELECT record_id FROM main.\"ingest\" WHERE (uri = ? OR ends_with(uri, '/' || ?)) AND line = ? ORDER BY record_id",
@@ -112,8 +112,16 @@ def _find(context: Context, record: str) -> list[str]:
     return [str(r) for r in found["record_id"]] if found.height else []
 
 
-def _rejected(context: Context, record: str) -> pl.DataFrame:
+def _place(context: Context, record: str) -> tuple[str, str]:
+    """FILE and LINE of FILE:LINE; a file named from where the user stands becomes relative to the project."""
     path, _, line = record.rpartition(":")
+    here = Path(path).resolve()
+    is_inside = path != "" and here.is_file() and here.is_relative_to(context.project.root)
+    return (here.relative_to(context.project.root).as_posix() if is_inside else path), line
+
+
+def _rejected(context: Context, record: str) -> pl.DataFrame:
+    path, line = _place(context, record)
     if not line.isdigit():
         return pl.DataFrame()
     return context.warehouse.query(

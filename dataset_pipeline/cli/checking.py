@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+import polars as pl
+
+from dataset_pipeline.assets.engine import gate_problems
 from dataset_pipeline.cli import show
 from dataset_pipeline.errors import Problem, SpecError
-from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import Step
-from dataset_pipeline.spec.load import Project, load_project
+from dataset_pipeline.spec.load import Project, load_project, read_project
+from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.params import IngestParams, release_formats
 from dataset_pipeline.storage import readers, releases
-from dataset_pipeline.storage.sources import calendar, discover
+from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
+from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.filter import examples_dropped
 from dataset_pipeline.transforms.ingest import missing_column_message, missing_columns
 
@@ -31,19 +36,21 @@ def check(spec: Path, as_json: bool) -> int:
     advice: list[str] = []
     project: Project | None = None
     try:
-        project = load_project(spec)
+        project = read_project(spec)
     except SpecError as error:
         problems += error.problems
     if project is not None:
         found = discover(project)
-        problems += [*found.problems, *gate_problems(project), *_file_problems(project)]
+        problems += _problems(project, found)
+        problems += [*_source_problems(project, found), *_set_problems(project)]
+        problems = list(dict.fromkeys(problems))
         advice += [*found.notes, *_advice(project)]
     for problem in problems:
         out.print(str(problem), style="red" if out.is_terminal else None)
     for line in advice:
         out.print(f"advice: {line}")
     if project is not None and not problems:
-        days = calendar(project, discover(project))
+        days = calendar(project, found)
         out.print(
             f"{spec}: good. {len(project.spec.sources)} sources, {len(days)} days ({show.day_range(days[0], days[-1])}), "
             f"{len(project.spec.decontaminate.sets)} evaluation sets; releases as {', '.join(release_formats(project.spec))}."
@@ -54,51 +61,85 @@ def check(spec: Path, as_json: bool) -> int:
     return 2 if problems else 0
 
 
-def gate_problems(project: Project) -> Iterator[Problem]:
-    """Gates of the spec that name no step or no expectation."""
-    for step, gates in project.spec.gates.items():
-        place = f"{project.path.name}: gates.{step}"
-        if step not in EXPECTATIONS:
-            yield Problem(place, "no step is called so.", f"Steps: {', '.join(map(str, EXPECTATIONS))}.")
-            continue
-        names = [e.name for e in EXPECTATIONS[step]]
-        for name in gates:
-            if name not in names:
-                yield Problem(
-                    f"{place}.{name}", "the step has no such expectation.", f"It has: {', '.join(names)}."
-                )
+def checked_project(spec: Path) -> Project:
+    """The project of a spec. Raises SpecError with what is wrong with it and with its files, at once."""
+    project = read_project(spec)
+    problems = _problems(project, discover(project))
+    if problems:
+        raise SpecError(problems)
+    return project
 
 
-def _file_problems(project: Project) -> Iterator[Problem]:
-    """Files that are no batch, and mapped columns they lack, seen in their first rows."""
+def _problems(project: Project, found: Found) -> list[Problem]:
+    """What is wrong, of all that can be seen without opening a data file."""
+    stated = semantic_problems(project.spec, project.path.name)
+    return list(dict.fromkeys([*stated, *found.problems, *gate_problems(project)]))
+
+
+def _source_problems(project: Project, found: Found) -> Iterator[Problem]:
+    """Files that are no batch, columns they lack, and files of which no row becomes a record."""
     params = project.params[Step.INGEST]
     assert isinstance(params, IngestParams)
     sources = {s.name: s for s in params.sources}
-    for file in discover(project).files:
-        source = sources[file.source]
+    for file in found.files:
+        source, place = sources[file.source], f"source {file.source}: {file.uri}"
         try:
-            columns = readers.columns_of(file.path, source.encoding)
-            if columns is None:
-                columns = _seen_columns(file.path, source.encoding)
-        except (readers.UnreadableFile, OSError) as error:
-            text = str(error)
-            yield Problem(
-                f"source {file.source}", text if text.startswith(file.uri) else f"{file.uri}: {text}"
-            )
+            columns, rows = _first_rows(file.path, source.encoding)
+            missing = missing_columns(source, columns) if columns else []
+            if missing:
+                raise ingest.MissingColumn(missing_column_message(missing, columns))
+            batch = ingest.ingest(rows, source, params, file.day, file.uri)
+        except (readers.UnreadableFile, ingest.MissingColumn, OSError) as error:
+            yield Problem(place, str(error).removeprefix(f"{file.path}: "))
             continue
-        missing = missing_columns(source, columns) if columns else []
-        if missing:
-            yield Problem(f"source {file.source}: {file.uri}", missing_column_message(missing, columns))
+        broken = batch.rejects.filter(pl.col("reason") == "truncated_file")
+        faults = broken if broken.height else batch.rejects.head(0 if batch.records.height else 1)
+        for line, reason, detail in faults.select("line", "reason", "detail").iter_rows():
+            what = "breaks off" if broken.height else "no row becomes a record, seen from its beginning"
+            yield Problem(
+                place,
+                f"{what}: line {line}, {reason} ({detail}).",
+                "Mend the file, its encoding, layout or fields.",
+            )
 
 
-def _seen_columns(path: Path, encoding: str) -> list[str]:
-    seen: dict[str, None] = {}
-    for number, row in enumerate(readers.read_rows(path, encoding)):
-        if number >= SNIFFED_ROWS:
-            break
-        if isinstance(row, readers.RawRow):
-            seen.update(dict.fromkeys(row.payload))
-    return list(seen)
+def _set_problems(project: Project) -> Iterator[Problem]:
+    """Evaluation sets that cannot be read, and their first row that is no item."""
+    for index, eval_set in enumerate(project.spec.decontaminate.sets):
+        fields, optional = eval_set.mapped(), eval_set.optional_columns()
+        for path in eval_files(project.root, eval_set, "")[0]:
+            place = (
+                f"decontaminate.sets[{index}] ({eval_set.name}): {path.relative_to(project.root).as_posix()}"
+            )
+            try:
+                columns, rows = _first_rows(path, eval_set.encoding)
+                missing = [
+                    c
+                    for c in ingest.mapped_columns(fields)
+                    if c not in optional and columns and c not in columns
+                ]
+                if missing:
+                    raise ValueError(missing_column_message(missing, columns))
+                for row in rows:
+                    if isinstance(row, readers.Reject):
+                        raise ValueError(f"line {row.line}: {row.reason} ({row.detail}).")
+                    try:
+                        ingest.eval_item(row.payload, fields)
+                    except ValueError as error:
+                        raise ValueError(f"line {row.line}: {error}.") from None
+            except (readers.UnreadableFile, ValueError, OSError) as error:
+                yield Problem(place, str(error).removeprefix(f"{path}: "))
+
+
+def _first_rows(path: Path, encoding: str) -> tuple[list[str], list[readers.RawRow | readers.Reject]]:
+    """The columns of a file, as far as its first rows show them, and these rows."""
+    columns = readers.columns_of(path, encoding)
+    rows = list(islice(readers.read_rows(path, encoding), SNIFFED_ROWS))
+    if columns is None:
+        columns = list(
+            dict.fromkeys(name for row in rows if isinstance(row, readers.RawRow) for name in row.payload)
+        )
+    return columns, rows
 
 
 def _advice(project: Project) -> Iterator[str]:

@@ -6,6 +6,7 @@ out: doing anything. Imports are lazy: `--help` answers before Polars or Dagster
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ class _Group(click.Group):
         except PipelineError as error:
             click.echo(str(error), err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read our output has gone: click ends quietly
+            click.echo(
+                f"{error.filename or 'a file'}: {error.strerror}. Check its path, its rights and the disk.",
+                err=True,
+            )
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. What was published stays; run again to go on.", err=True)
             ctx.exit(130)
@@ -114,7 +123,10 @@ def explain(record: str, spec: Path, as_json: bool) -> None:
 @click.argument("release", default="latest")
 @spec_option
 def verify(release: str, spec: Path) -> None:
-    """Check every hash and row count of a RELEASE (a version, a folder, or latest)."""
+    """Check every hash and row count of a RELEASE.
+
+    RELEASE is a version, a folder, or `latest`.
+    """
     from dataset_pipeline.cli import checking
 
     sys.exit(checking.verify(release, spec))

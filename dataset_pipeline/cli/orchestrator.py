@@ -17,7 +17,6 @@ from dataset_pipeline.assets.graph import RESULTS
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.definitions import build_definitions
 from dataset_pipeline.errors import PipelineError
-from dataset_pipeline.records import DAILY_STEPS
 
 _PID_TAG = "dataset_pipeline/pid"
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -87,21 +86,24 @@ class Orchestrator:
         return found
 
     def _end_dead_runs(self) -> None:
-        """A run of a process that is gone did not end by itself: tell Dagster, or it shows as running for ever."""
+        """A run of a process that is gone did not end by itself: tell Dagster, or it shows as running for ever.
+
+        The run lock is ours, so every unfinished run of a command is one whose process is gone. Its
+        process id says nothing: in a container the next process has the same one.
+        """
         unfinished = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])
         for run in self.instance.get_runs(unfinished):
-            pid = run.tags.get(_PID_TAG)
-            if pid is not None and not _is_alive(int(pid)):
+            if _PID_TAG in run.tags:
                 self.instance.report_run_failed(
                     run, "The process of this run is gone; what it had published stays."
                 )
 
     def _report_unknown(self) -> None:
         """Publications of a run that died between our commit and Dagster's event are reported now."""
-        by_run: dict[str, set[tuple[str, str]]] = {}
+        by_run: dict[str, set[tuple[str, str | None]]] = {}
         for (step, day), publication in self.context.warehouse.latest().items():
-            if step in DAILY_STEPS and day is not None:
-                by_run.setdefault(publication.run_id, set()).add((step, day.isoformat()))
+            partition = day.isoformat() if day is not None else None
+            by_run.setdefault(publication.run_id, set()).add((step, partition))
         for run_id, published in by_run.items():
             run = self.instance.get_run_by_id(run_id)
             if run is None or run.status == DagsterRunStatus.SUCCESS:
@@ -116,13 +118,26 @@ class Orchestrator:
                 )
                 if event is not None and event.asset_key is not None
             }
-            for name, on in sorted(published - known):
+            for name, on in sorted(published - known, key=str):
+                if self._is_reported(name, on, run_id):
+                    continue
                 self.instance.report_runless_asset_event(
                     dg.AssetMaterialization(
                         name, partition=on, description="Published by a run that ended before it could say so.",
                         metadata={"run": run_id},
                     )
                 )  # fmt: skip
+
+    def _is_reported(self, step: str, partition: str | None, run_id: str) -> bool:
+        """Whether an earlier command has told Dagster already: a dead run stays the newest until rows change."""
+        asked = dg.AssetRecordsFilter(dg.AssetKey(step), asset_partitions=[partition] if partition else None)
+        told = self.instance.fetch_materializations(asked, limit=20).records
+        return any(
+            record.asset_materialization is not None
+            and (said := record.asset_materialization.metadata.get("run")) is not None
+            and said.value == run_id
+            for record in told
+        )
 
 
 def _failure_words(result: dg.ExecuteInProcessResult) -> str:
@@ -136,13 +151,3 @@ def _failure_words(result: dg.ExecuteInProcessResult) -> str:
             said = error.message.strip() if error is not None else "no message"
             return f"{event.step_key}: failed with an error of its own, nothing of it was published: {said}\n{place}"
     return "The run failed before a step began; see the run in `dataset-pipeline ui`."
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

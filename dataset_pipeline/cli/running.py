@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.protecting import protected_recipe
-from dataset_pipeline.assets.releasing import is_released, missing_days, release_recipe, stale_days
+from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.cli import show
-from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy
+from dataset_pipeline.cli.checking import checked_project
+from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
+from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
-from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
 
@@ -67,12 +67,19 @@ class Choice:
             )
         return names[names.index(self.select) :]
 
+    def check_days(self) -> None:
+        """Raises SpecError where the days run backwards."""
+        if self.first is not None and self.last is not None and self.first > self.last:
+            raise SpecError([Problem("--from", f"{self.first} is after --to {self.last}.", "Swap the two.")])
+
 
 @dataclass
 class _Report:
     """What happened so far: bad days with their reasons, the error that ended it, seconds by step."""
 
     bad: dict[dt.date, list[str]] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    """uri of a file that is no batch to what is wrong with it."""
     failures: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -80,12 +87,13 @@ class _Report:
 def run(spec: Path, as_json: bool, choice: Choice) -> int:
     """Make what is missing or stale. Returns the exit code."""
     out = show.console(as_json)
-    project = load_project(spec)
-    context = context_of(project)
     steps = choice.steps()
+    choice.check_days()
+    project = checked_project(spec)
     hold_run_lock(project.warehouse_path)
     try:
-        return _run(context, out, as_json, choice, steps)
+        # After the wait for another run: what was seen before it may be gone.
+        return _run(context_of(project), out, as_json, choice, steps)
     finally:
         release_run_lock(project.warehouse_path)
 
@@ -99,9 +107,9 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     is_current = is_released(context, latest, release_recipe(context, latest, status))
     report = _Report()
     if not stretches and is_current:
-        out.print(
-            f"Nothing to do: every day is up to date and release {releases.latest_version(context.project.releases_path)} holds it."
-        )
+        what = "what was asked for" if status.of(State.MISSING, State.STALE) else "every day"
+        version = releases.latest_version(context.project.releases_path)
+        out.print(f"Nothing to do: {what} is up to date and release {version} holds it.")
     else:
         _print_plan(out, status, stretches, is_current)
         _make(context, out, status, stretches, steps, report)
@@ -167,11 +175,16 @@ def _make(
                 _note_failure(report, orchestrator.materialize([PROTECTED]))
             if not report.failures:
                 _make_stretches(context, orchestrator, stretches, steps, report)
-            if not report.failures:
+            if not report.failures and (not report.bad or _has_published(context)):
                 _note_failure(report, orchestrator.materialize([RELEASE]))
     finally:
         REPORTER.reset(token)
         report.seconds = bars.seconds
+
+
+def _has_published(context: Context) -> bool:
+    """Whether there is anything to release: where every day was bad, its absence needs no words of its own."""
+    return any(step == Step.SPLIT for step, _ in context.warehouse.latest())
 
 
 def _make_stretches(
@@ -198,33 +211,46 @@ def _make_stretches(
             day: [f"{error.step}: {text}" if not isinstance(error, GateClosed) else text for text in texts]
             for day, texts in bad.items()
         }
-        _refuse_lost_sources(context, error)
+        _refuse_lost_sources(context, error, report)
         todo = ranges([d for d in days if d not in report.bad]) + todo
 
 
-def _refuse_lost_sources(context: Context, error: BadDay) -> None:
+def _refuse_lost_sources(context: Context, error: BadDay, report: _Report) -> None:
     """A file that is no batch makes a bad day; where every file of a source is none, the spec is wrong."""
-    if error.step != Step.INGEST or isinstance(error, GateClosed):
+    if error.step != Step.INGEST:
         return
-    messages = [text for texts in error.days.values() for text in texts]
+    texts = [text for day_texts in error.days.values() for text in day_texts]
+    uris = [file.uri for file in context.found.files]
+    report.lost |= {uri: text for uri in uris for text in texts if text.startswith(f"{uri}:")}
+    if isinstance(error, GateClosed):
+        report.lost |= _truncated(context, list(error.days))
     problems = []
     for source in context.project.spec.sources:
         files = [f.uri for f in context.found.files if f.source == source.name]
-        own = [next((m for m in messages if m.startswith(f"{uri}:")), None) for uri in files]
-        if files and all(own):
-            problems += [
-                Problem(f"{context.project.path.name}: source {source.name}", text)
-                for text in own[:5]
-                if text
-            ]
+        if files and all(uri in report.lost for uri in files):
+            place = f"{context.project.path.name}: source {source.name}"
+            problems += [Problem(place, report.lost[uri]) for uri in files[:5]]
     if problems:
         raise SpecError(problems)
 
 
+def _truncated(context: Context, days: list[str]) -> dict[str, str]:
+    """Files of the refused days that break off, from the rows the gate left in staging for inspection."""
+    found = context.warehouse.query(
+        """SELECT DISTINCT uri, line FROM staging.rejects
+        WHERE reason = 'truncated_file' AND list_contains(?, day::VARCHAR) ORDER BY uri""",
+        [days],
+    )
+    return {
+        uri: f"{uri}: breaks off after line {line}: the gzip data end early. Send the file again, whole."
+        for uri, line in found.iter_rows()
+    }
+
+
 def _note_failure(report: _Report, results: list[Outcome | PipelineError]) -> None:
     for result in results:
-        if isinstance(result, WarehouseBusy):
-            raise result
+        if isinstance(result, WarehouseBusy | WarehouseVersion | SpecError):
+            raise result  # not a step's failure: it has an exit code of its own
         if isinstance(result, PipelineError):
             report.failures.append(str(result))
 
@@ -236,11 +262,13 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
     status = status_of(context, protected_recipe(context))
     summary = summarize(context, status, report.seconds)
     if summary["ingested"] or summary["rejected"]:
-        show.print_funnel(out, summary["ingested"], summary["rejected"], _funnel(context, summary))
+        show.print_funnel(out, summary["ingested"], summary["rejected"], funnel(context, summary))
     checks = summary["checks"]
     out.print(f"checks: {checks['passed']} passed, {checks['warned']} warned, {checks['failed']} failed")
-    for line in _warnings(context):
+    for line in warnings(context):
         out.print(f"  warning: {line}")
+    for line in first_rejects(context):
+        out.print(f"  {line}")
     for day, reasons in sorted(report.bad.items()):
         for reason in reasons:
             out.print(f"bad day {day}: {reason}")
@@ -251,88 +279,9 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
             out.print(f"{word} days: {', '.join(summary[f'{word}_days'])}")
     if summary["release"]:
         splits = ", ".join(f"{name} {n}" for name, n in summary["released"].items())
-        out.print(f"release: {_relative(Path(summary['release']))} ({splits})")
+        out.print(f"release: {relative(Path(summary['release']))} ({splits})")
     else:
         out.print("no release yet")
     if as_json:
         print(json.dumps(summary, sort_keys=True))
     return 1 if report.bad or report.failures else 0
-
-
-def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
-    """The line of `run --json`: totals of what is published and released now."""
-    warehouse = context.warehouse
-    batches = warehouse.query(
-        "SELECT coalesce(sum(rows_ingested), 0)::BIGINT AS i, coalesce(sum(rows_rejected), 0)::BIGINT AS r FROM batches"
-    ).row(0)
-    dropped: dict[str, dict[str, int]] = {}
-    for step in DAILY_STEPS:
-        counted = warehouse.query(
-            f'SELECT reason, count(*) AS n FROM main."{step}" WHERE NOT kept GROUP BY reason ORDER BY reason'
-        )
-        if counted.height:
-            dropped[str(step)] = {str(reason): int(n) for reason, n in counted.iter_rows()}
-    version = releases.latest_version(context.project.releases_path)
-    folder = context.project.releases_path / version if version else None
-    manifest = json.loads((folder / releases.MANIFEST).read_text(encoding="utf-8")) if folder else None
-    if manifest and manifest["counts"]["withheld"]:
-        dropped[RELEASE] = {"contradiction": manifest["counts"]["withheld"]}
-    judged = warehouse.query(
-        """SELECT passed, is_warning, count(*) AS n FROM (
-            SELECT * FROM checks QUALIFY row_number() OVER (PARTITION BY step, name ORDER BY judged_at DESC) = 1
-        ) GROUP BY ALL"""
-    )
-    counts = {"passed": 0, "warned": 0, "failed": 0}
-    for passed, is_warning, n in judged.iter_rows():
-        counts["passed" if passed else "warned" if is_warning else "failed"] += int(n)
-    return {
-        "release": str(folder) if folder else None,
-        "ingested": int(batches[0]),
-        "rejected": int(batches[1]),
-        "dropped": dropped,
-        "released": manifest["counts"]["splits"] if manifest else {},
-        "checks": counts,
-        "missing_days": [str(day) for day in missing_days(status)],
-        "stale_days": [str(day) for day in stale_days(status)],
-        "seconds": seconds,
-    }
-
-
-def _funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, int, dict[str, int]]]:
-    rows = []
-    for step in DAILY_STEPS:
-        n, kept = context.warehouse.query(
-            f'SELECT count(*) AS n, count(*) FILTER (kept) AS k FROM main."{step}"'
-        ).row(0)
-        rows.append((str(step), int(n), int(kept), summary["dropped"].get(str(step), {})))
-    released = sum(summary["released"].values())
-    if summary["release"]:
-        rows.append((RELEASE, rows[-1][2], released, summary["dropped"].get(RELEASE, {})))
-    return rows
-
-
-def _warnings(context: Context) -> list[str]:
-    """The warnings of the newest judgements, a line each."""
-    found = context.warehouse.query(
-        """SELECT step, name, observed, days FROM checks
-        QUALIFY row_number() OVER (PARTITION BY step, name ORDER BY judged_at DESC) = 1 AND is_warning
-        ORDER BY step, name"""
-    )
-    lines = []
-    for step, name, observed, days in found.iter_rows():
-        facts = json.loads(observed)
-        on = json.loads(days)
-        culprits = f" by {', '.join(facts['culprits'])}" if facts.get("culprits") else ""
-        limit = f" (limit {facts['limit']})" if facts.get("limit") else ""
-        lines.append(
-            f"{step}.{name}: {facts['observed']}{limit}{culprits}"
-            + (f" on {', '.join(on[:5])}" if on and on != ["all"] else "")
-        )
-    return lines
-
-
-def _relative(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:
-        return str(path)

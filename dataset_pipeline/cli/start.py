@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -87,15 +88,25 @@ def init(folder: Path, source: Path | None) -> None:
     if target.exists():
         raise SpecError([Problem(str(target), "is there already.", "Choose another folder, or remove it.")])
     guess = _guess(source) if source is not None else None
-    (folder / "sources").mkdir(parents=True, exist_ok=True)
-    if source is not None:
-        shutil.copy2(source, folder / "sources" / source.name)
+    copy = folder / "sources" / source.name if source is not None else None
+    is_there = source is not None and copy is not None and copy.exists()
+    if source is not None and copy is not None and is_there and not copy.samefile(source):
+        raise SpecError(
+            [Problem(str(copy), "is there already.", "Choose another folder, or rename your file.")]
+        )
+    try:
+        (folder / "sources").mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise SpecError([Problem(str(folder), "is no folder.", "Name a new folder.")]) from None
+    if source is not None and copy is not None and not is_there:
+        shutil.copy2(source, copy)
     target.write_text(_spec_text(folder.resolve().name, source, guess), encoding="utf-8")
     click.echo(f"wrote {target}")
     if guess is not None:
         click.echo(f"read {source} as {guess['words']}; open the spec and mend what was guessed wrong")
+    named = shlex.quote(str(target))
     click.echo(
-        f"next: edit the spec, then `dataset-pipeline check --spec {target}` and `dataset-pipeline run --spec {target}`"
+        f"next: edit the spec, then `dataset-pipeline check --spec {named}` and `dataset-pipeline run --spec {named}`"
     )
 
 
@@ -115,20 +126,27 @@ def _guess(source: Path) -> dict[str, Any]:
             if len(rows) >= 5000:
                 break
     except readers.UnreadableFile as error:
-        raise SpecError([Problem(str(source), str(error))]) from None
+        raise SpecError([Problem(str(source), str(error).removeprefix(f"{source}: "))]) from None
     if not rows:
         raise SpecError(
             [Problem(str(source), "holds no row that can be read.", "Give a file with at least one row.")]
         )
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    identifier = next((c for name in _ID_NAMES for c in columns if c.lower() == name), None)
     if isinstance(rows[0].get("messages"), list):
-        return {"layout": "chat", "type": "chat", "words": "conversations (chat layout)"}
+        return {"layout": "chat", "type": "chat", "id": identifier, "words": "conversations (chat layout)"}
     if {"instruction", "output"} <= set(columns):
-        return {"layout": "alpaca", "type": "instruction", "words": "instructions (alpaca layout)"}
+        return {
+            "layout": "alpaca",
+            "type": "instruction",
+            "id": identifier,
+            "words": "instructions (alpaca layout)",
+        }
     if {"prompt", "completion"} <= set(columns):
         return {
             "layout": "completion",
             "type": "completion",
+            "id": identifier,
             "words": "prompts and completions (completion layout)",
         }
     return _guess_columns(rows, columns)
@@ -172,8 +190,11 @@ def _spec_text(name: str, source: Path | None, guess: dict[str, Any] | None) -> 
         "id": None,
         "labels": ["label_a", "label_b"],
     }
-    project = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "dataset"
-    project = project if project[0].isalpha() else f"dataset-{project}"
+    project = (
+        "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name).strip("-_")
+        or "dataset"
+    )
+    project = (project if project[0].isalpha() else f"dataset-{project}")[:63]
     path = f"sources/{source.name}" if source is not None else "sources/messages.jsonl"
     lines = [
         f"name: {project}",
@@ -199,8 +220,8 @@ def _spec_text(name: str, source: Path | None, guess: dict[str, Any] | None) -> 
     ]
     if "layout" in guess:
         lines.append(f"    layout: {guess['layout']}")
-    else:
-        fields = {k: guess[k] for k in ("id", "input", "output") if guess.get(k)}
+    fields = {k: guess[k] for k in ("id", "input", "output") if guess.get(k)}
+    if fields:
         lines.append(f"    fields: {json.dumps(fields, ensure_ascii=False)}")
     lines += [
         "# Evaluation sets are kept out of the training data. Without them nothing is.",

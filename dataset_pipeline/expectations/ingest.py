@@ -57,7 +57,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
     result = with_gauge(result, silent, 0)
     result = with_gauge(result, _role_faults(audit.staged), 0)
     result = with_gauge(result, _repeated_ids(audit.staged), 0)
-    result = with_gauge(result, per_day(rejects, pl.len().cast(pl.Int64), "rejected"), 0)
+    result = with_gauge(result, _rejected(rejects), 0)
     result = with_gauge(result, per_day(batches, pl.col("rows_rejected").sum(), "rows_rejected"), 0)
     return result.with_columns(
         rejects_lost=pl.col("rows_rejected") - pl.col("rejected"),
@@ -79,6 +79,20 @@ def _named(frame: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias(name),
         pl.col(column).unique().sort().head(5).str.join(", ").alias(f"{name}_culprit"),
     )
+
+
+def _rejected(rejects: pl.DataFrame) -> pl.DataFrame:
+    """Rejects per day; the culprits are the first of each file and reason, as file:line reason."""
+    first = (
+        rejects.sort("uri", "line")
+        .group_by("day", "uri", "reason", maintain_order=True)
+        .agg(pl.col("line").first())
+    )
+    place = pl.concat_str("uri", pl.lit(":"), "line", pl.lit(" "), "reason")
+    named = first.group_by(pl.col("day").alias("date"), maintain_order=True).agg(
+        place.head(5).str.join(", ").alias("reject_rate_culprit")
+    )
+    return per_day(rejects, pl.len().cast(pl.Int64), "rejected").join(named, on="date", how="left")
 
 
 def _role_faults(staged: pl.DataFrame) -> pl.DataFrame:

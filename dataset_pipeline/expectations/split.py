@@ -98,15 +98,22 @@ def _crossing_pairs(audit: Audit, kept: pl.DataFrame, so_far: pl.DataFrame) -> p
         for record, words in texts.iter_rows()
     }
     near = [
-        a for a, b in pairs.iter_rows() if a in sets and b in sets and _jaccard(sets[a], sets[b]) >= threshold
+        a
+        for a, b in pairs.iter_rows()
+        # No pair of these sizes reaches the threshold: most candidates end here.
+        if a in sets
+        and b in sets
+        and min(len(sets[a]), len(sets[b])) >= threshold * max(len(sets[a]), len(sets[b]))
+        and _jaccard(sets[a], sets[b]) >= threshold
     ]
     found = kept.filter(pl.col("record_id").is_in(near)).select("record_id", "day")
     return pl.concat([equal, found]).unique()
 
 
 def _jaccard(a: set[tuple[str, ...]], b: set[tuple[str, ...]]) -> float:
-    union = len(a | b)
-    return len(a & b) / union if union else 0.0
+    small, large = sorted((len(a), len(b)))
+    shared = len(a & b) if small else 0
+    return shared / (small + large - shared) if shared else 0.0
 
 
 def _so_far(audit: Audit, so_far: pl.DataFrame) -> pl.DataFrame:

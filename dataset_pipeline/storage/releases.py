@@ -147,31 +147,34 @@ def verify(folder: Path) -> Verification:
     manifest_path = folder / MANIFEST
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        listed: dict[str, dict[str, Any]] = manifest["files"]
+        listed = {
+            str(path): ReleaseFile(str(path), str(facts["sha256"]), int(facts["bytes"]), facts["rows"])
+            for path, facts in sorted(manifest["files"].items())
+        }
         version = str(manifest["version"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Verification(
             folder.name, 0, 0, (f"{manifest_path}: is missing or no manifest: this is no whole release",)
         )
     problems: list[str] = []
     rows = 0
     files = []
-    for path, facts in sorted(listed.items()):
+    for path, said in listed.items():
         target = folder / path
         if not target.is_file():
             problems.append(f"{path}: is missing")
             continue
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
-        files.append(ReleaseFile(path, digest, target.stat().st_size, facts["rows"]))
-        if digest != facts["sha256"]:
+        files.append(ReleaseFile(path, digest, target.stat().st_size, said.rows))
+        if digest != said.sha256:
             problems.append(
-                f"{path}: was changed (sha256 {digest[:12]}, the manifest says {facts['sha256'][:12]})"
+                f"{path}: was changed (sha256 {digest[:12]}, the manifest says {said.sha256[:12]})"
             )
-        elif facts["rows"] is not None:
+        elif said.rows is not None:
             counted = count_rows(target)
             rows += counted
-            if counted != facts["rows"]:
-                problems.append(f"{path}: holds {counted} rows, the manifest says {facts['rows']}")
+            if counted != said.rows:
+                problems.append(f"{path}: holds {counted} rows, the manifest says {said.rows}")
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     problems += [
         f"{path}: does not belong to the release" for path in sorted(present - set(listed) - {MANIFEST})

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dataset_pipeline.errors import Problem
 from dataset_pipeline.spec.load import Project
+from dataset_pipeline.spec.meaning import PATH_REMEDY, path_problem
 from dataset_pipeline.spec.models import EvalSet, Source
 
 MAX_CALENDAR_DAYS = 20_000
@@ -64,11 +65,11 @@ def discover(project: Project) -> Found:
             )
     problems += _shared_files(files, project.path.name)
     files.sort(key=lambda f: (f.day, f.source, f.uri))
-    for eval_set in project.spec.decontaminate.sets:
-        place = f"{project.path.name}: decontaminate.sets ({eval_set.name}).path"
+    for index, eval_set in enumerate(project.spec.decontaminate.sets):
+        place = f"{project.path.name}: decontaminate.sets[{index}] ({eval_set.name}).path"
         matched, set_problems = eval_files(project.root, eval_set, place)
         problems += set_problems
-        source_paths = {f.path for f in files}
+        source_paths = {f.path.resolve() for f in files}
         problems += [
             Problem(
                 place,
@@ -76,7 +77,7 @@ def discover(project: Project) -> Found:
                 "Remove one of the two.",
             )
             for path in matched
-            if path in source_paths
+            if path.resolve() in source_paths
         ]
     return Found(tuple(files), tuple(problems), tuple(notes))
 
@@ -131,10 +132,13 @@ def _files_of(root: Path, source: Source, place: str) -> tuple[list[SourceFile],
 
 def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Problem]]:
     """Regular files below `root` that match, sorted; links that lead outside and non-files are problems."""
+    if reason := path_problem(pattern):
+        return [], [Problem(place, reason, PATH_REMEDY)]
     inside = root.resolve()
     files: list[Path] = []
     problems: list[Problem] = []
-    has_glob = any(c in pattern for c in "*?[")
+    # A file that is called exactly so is meant, even where its name could be read as a glob.
+    has_glob = any(c in pattern for c in "*?[") and not (root / pattern).is_file()
     candidates = sorted(root.glob(pattern)) if has_glob else [root / pattern]
     for path in candidates:
         if not path.exists() and not path.is_symlink():
@@ -164,7 +168,7 @@ def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Pr
 def _shared_files(files: list[SourceFile], where: str) -> list[Problem]:
     owners: dict[Path, set[str]] = {}
     for file in files:
-        owners.setdefault(file.path, set()).add(file.source)
+        owners.setdefault(file.path.resolve(), set()).add(file.source)
     return [
         Problem(
             f"{where}: sources",

@@ -21,6 +21,10 @@ _TASK_CATEGORIES = {
 }
 
 
+MIN_LANGUAGE_SHARE = 0.01
+"""Languages of fewer prompts than this share are counted in the card, not announced in its front matter."""
+
+
 @dataclass(frozen=True)
 class SourceFacts:
     """One source as the card shows it."""
@@ -84,9 +88,12 @@ def _front_matter(facts: CardFacts) -> str:
     lines.append(f"license: {_hub_license(license_id)}")
     if _hub_license(license_id) == "other":
         lines.append(f"license_name: {_quoted(license_id or 'see-sources')}")
-    if facts.languages:
+    told = sum(facts.languages.values())
+    # A stray prompt that a statistical model takes for Ligurian does not make the dataset so.
+    spoken = sorted(code for code, n in facts.languages.items() if n >= MIN_LANGUAGE_SHARE * told)
+    if spoken:
         lines.append("language:")
-        lines += [f"- {code}" for code in sorted(facts.languages)]
+        lines += [f"- {code}" for code in spoken]
     lines += [
         "task_categories:",
         f"- {_TASK_CATEGORIES[facts.task.type]}",
@@ -114,7 +121,7 @@ def _contents(facts: CardFacts) -> str:
         lines += [f"Days that are missing: {', '.join(facts.missing_days)}.", ""]
     if not facts.labels:
         lines += _table(["split", "records"], [[s, str(facts.splits.get(s, 0))] for s in splits])
-        return "\n".join(lines)
+        return "\n".join([*lines, ""])
     rows = [
         [label, *(str(counts.get(s, 0)) for s in splits), str(sum(counts.values()))]
         for label, counts in facts.labels.items()

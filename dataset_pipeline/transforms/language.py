@@ -159,10 +159,18 @@ def _detected(text: str, spec: frozenset[str]) -> tuple[str | None, float | None
     text = _without_addresses(text)
     if not any(map(str.isalpha, text)):
         return None, None, None
-    ranked = _identifier().rank(text)
-    language, probability = ranked[0]
-    inside = min(1.0, sum(share for label, share in sorted(ranked) if label in spec))
-    return language, round(probability, 6), round(inside, 6) if spec else None
+    # The scores that `rank` would sort and pair with names, a class each; only two of them are wanted.
+    scores = _identifier()._decide(text)
+    best = int(scores.argmax())
+    inside = min(1.0, float(scores[_places(spec)].sum())) if spec else None
+    language = _identifier().nb_classes[best]
+    return language, round(float(scores[best]), 6), None if inside is None else round(inside, 6)
+
+
+@lru_cache(maxsize=8)
+def _places(spec: frozenset[str]) -> list[int]:
+    """Where the classes of the spec's languages stand among the model's, in order."""
+    return [place for place, name in enumerate(_identifier().nb_classes) if name in spec]
 
 
 @lru_cache(maxsize=65536)

@@ -116,7 +116,8 @@ class Phones(PhoneRecognizer):  # type: ignore[misc]
         groups = re.findall(r"\d+", raw)
         if groups[0].startswith("00"):
             return 0.75
-        if len(groups) == 1 and "(" not in raw:
+        if len(groups) == 1 and not ("(" in raw and ")" in raw):
+            # One run of digits; a bracket that is opened alone belongs to the text around, such as code.
             is_mobile = phonenumbers.number_type(match.number) == phonenumbers.PhoneNumberType.MOBILE
             return 0.5 if raw.startswith("0") and is_mobile else 0.15
         if EXPRESSION.match(raw):

@@ -183,15 +183,10 @@ def _sets(ids: pl.Series, records: pl.DataFrame, params: SplitParams) -> shingle
     texts = compared_texts(found, params.answers_are_labels)
     sets = shingles.shingle_sets(texts, params.ngram)
     keys = text.comparison_key(texts)
-    rows = [
-        sets.values[sets.offsets[n] : sets.offsets[n + 1]]
-        if sets.lengths[n]
-        else np.array([int(key[:16], 16)], dtype=np.uint64)
-        for n, key in enumerate(keys)
-    ]
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    values = np.concatenate(rows) if rows else np.empty(0, np.uint64)
-    return shingles.Ragged(values, shingles.offsets_of(lengths))
+    is_short = sets.lengths == 0
+    own = keys.filter(pl.Series(is_short)).str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    values = np.insert(sets.values, sets.offsets[:-1][is_short], own.to_numpy())
+    return shingles.Ragged(values, shingles.offsets_of(np.maximum(sets.lengths, 1)))
 
 
 _CROSSING: dict[str, type[pl.DataType]] = {

@@ -1,0 +1,217 @@
+"""What is wrong with a spec although every key and type is right.
+
+Lives here: checks over several keys, paths that stay inside the project, licences, and what this
+version does not build. Keep out: keys and types (`models`), opening files (`storage.sources`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+from dataset_pipeline.errors import Problem
+from dataset_pipeline.spec.models import LAYOUTS, Readable, Spec
+from dataset_pipeline.spec.params import release_formats
+
+PATH_REMEDY = "Put the file below the spec's folder and name it relative to the spec."
+LICENCE_REMEDY = "Use an SPDX expression (MIT, CC-BY-4.0, …) or LicenseRef-… for your own terms."
+
+
+def semantic_problems(spec: Spec, where: str) -> list[Problem]:
+    """Everything wrong with a spec that needs no data file: names, layouts, paths, licences.
+
+    where: the name of the spec's file, which begins every place.
+    """
+    problems: list[Problem] = []
+
+    def report(place: str, message: str, remedy: str = "") -> None:
+        problems.append(Problem(f"{where}: {place}", message, remedy))
+
+    names = [source.name for source in spec.sources]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        report("sources", f"two sources are called {name!r}.", "Give each its own name.")
+    set_names = [s.name for s in spec.decontaminate.sets]
+    for name in sorted({n for n in set_names if set_names.count(n) > 1} | ({"examples"} & set(set_names))):
+        report(
+            "decontaminate.sets",
+            f"the name {name!r} is taken.",
+            "Give each set its own name; `examples` is ours.",
+        )
+
+    for index, source in enumerate(spec.sources):
+        place = f"sources[{index}] ({source.name})"
+        _check_readable(spec, source, place, report)
+        reason = licence_problem(source.rights.license)
+        if reason:
+            report(f"{place}.rights.license", reason, LICENCE_REMEDY)
+        for key in ("holder", "basis"):
+            if not getattr(source.rights, key).strip():
+                report(
+                    f"{place}.rights.{key}",
+                    "is blank: no rights, no entry.",
+                    "Say who holds them, and on what ground you may use it.",
+                )
+        if source.path.count("{date}") > 1:
+            report(f"{place}.path", "has {date} twice.", "Keep one; use * for the other.")
+    for index, eval_set in enumerate(spec.decontaminate.sets):
+        place = f"decontaminate.sets[{index}] ({eval_set.name})"
+        _check_readable(spec, eval_set, place, report)
+        if "{date}" in eval_set.path:
+            report(f"{place}.path", "an evaluation set has no days.", "Remove {date}; globs are allowed.")
+        for source in spec.sources:
+            if _paths_meet(source.path, eval_set.path):
+                report(
+                    place,
+                    f"is also the source {source.name!r}: protected items are never trained on.",
+                    "Remove one of the two.",
+                )
+    if spec.release.license is not None and (reason := licence_problem(spec.release.license)):
+        report("release.license", reason, "Use an SPDX expression.")
+    for alias, label in spec.label.aliases.items():
+        if label not in spec.task.label_names:
+            report(
+                f"label.aliases.{alias}",
+                f"{label!r} is not in task.labels.",
+                "Aliases point to a label of the spec.",
+            )
+        elif (
+            alias.strip().casefold() in {n.strip().casefold() for n in spec.task.label_names}
+            and alias != label
+        ):
+            report(f"label.aliases.{alias}", "is itself a label.", "Remove the alias.")
+    folded: dict[str, str] = {}
+    for alias, label in spec.label.aliases.items():
+        if folded.setdefault(alias.strip().casefold(), label) != label:
+            report(
+                f"label.aliases.{alias}",
+                "stands for two labels.",
+                "Keep one: case and outer spaces do not tell aliases apart.",
+            )
+    _check_built(spec, report)
+    return problems
+
+
+def _check_built(spec: Spec, report: Any) -> None:
+    """What the contract names and this version does not do yet is refused, never ignored."""
+    if spec.task.type == "preference":
+        report(
+            "task.type", "preference datasets are not built by this version.", "Use chat for the chosen side."
+        )
+    if spec.split.strategy != "hash":
+        report("split.strategy", f"{spec.split.strategy!r} is not built in this version.", "Use hash.")
+    if spec.label.annotations:
+        report(
+            "label.annotations",
+            "annotations are not read by this version.",
+            "Remove the key; put labels into the source.",
+        )
+    for key in sorted({"min_agreement", "aggregate"} & spec.label.model_fields_set):
+        report(f"label.{key}", "acts on annotations, which this version does not read.", "Remove the key.")
+    if spec.reviews:
+        report("reviews", "reviews are not read by this version.", "Remove the key.")
+    for name in release_formats(spec):
+        if name in ("sharegpt", "preference"):
+            report(
+                "release.formats",
+                f"{name!r} is not written by this version.",
+                "Use chat, alpaca, completion or parquet.",
+            )
+        if name in ("alpaca", "completion") and spec.task.type == "chat":
+            report(
+                "release.formats",
+                f"{name!r} cannot hold a conversation of several turns.",
+                "Use chat or parquet.",
+            )
+
+
+def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None:
+    reason = path_problem(item.path)
+    if reason:
+        report(f"{place}.path", reason, PATH_REMEDY)
+    suffixes = PurePosixPath(item.path).suffixes
+    kinds = [s for s in suffixes if s not in (".gz",)]
+    if (
+        not kinds
+        or kinds[-1] not in (".jsonl", ".ndjson", ".csv", ".tsv")
+        or (".gz" in suffixes and suffixes[-1] != ".gz")
+    ):
+        report(
+            f"{place}.path",
+            f"{item.path!r} is of a format that is not read.",
+            "Use .jsonl, .ndjson, .csv or .tsv, plain or .gz.",
+        )
+    if item.layout is not None and item.layout not in LAYOUTS:
+        report(
+            f"{place}.layout",
+            f"the layout {item.layout!r} is not read by this version.",
+            "Use chat, alpaca, completion or fields.",
+        )
+        return
+    fields, task = item.mapped(), spec.task
+    is_source = hasattr(item, "kind")
+    if fields.messages is None and fields.input is None:
+        report(
+            f"{place}.fields",
+            "neither input nor messages is mapped.",
+            "Name the column of the text under fields.input, or a layout.",
+        )
+    if fields.messages is not None and fields.input is not None:
+        report(f"{place}.fields", "input and messages are both mapped.", "Keep one.")
+    if task.type == "classification" and item.layout == "chat":
+        report(
+            f"{place}.layout",
+            "chat cannot become classification: a conversation has no label column.",
+            "Map fields.input and fields.output.",
+        )
+    if (
+        is_source
+        and task.type in ("instruction", "completion")
+        and fields.messages is None
+        and fields.output is None
+    ):
+        report(f"{place}.fields", f"a record of a {task.type} task needs an answer.", "Map fields.output.")
+
+
+def path_problem(path: str) -> str | None:
+    """Why `path` cannot be read from, or None: absolute, climbing out, with a backslash or a NUL."""
+    parts = PurePosixPath(path)
+    if "\0" in path:
+        return "holds a NUL character."
+    if "\\" in path:
+        return f"{path!r} holds a backslash: folders are parted by /."
+    if parts.is_absolute() or re.match(r"^[A-Za-z]:[\\/]", path) or "://" in path:
+        return f"{path!r} is outside the project."
+    if ".." in parts.parts:
+        return f"{path!r} leads outside the project."
+    return None
+
+
+def _paths_meet(source_path: str, set_path: str) -> bool:
+    """Whether an evaluation set's path could name a file of a source."""
+    import fnmatch
+
+    pattern = source_path.replace("{date}", "*")
+    one, other = str(PurePosixPath(pattern)), str(PurePosixPath(set_path))
+    return fnmatch.fnmatchcase(other, one) or fnmatch.fnmatchcase(one, other)
+
+
+def licence_problem(expression: str) -> str | None:
+    """Why `expression` is no SPDX licence expression, or None."""
+    from license_expression import ExpressionError, get_spdx_licensing
+
+    licensing = get_spdx_licensing()
+    try:
+        parsed = licensing.parse(expression, validate=False, strict=False)
+        unknown = [
+            key
+            for key in licensing.unknown_license_keys(parsed)
+            if not re.fullmatch(r"(DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+", key)
+        ]
+    except (ExpressionError, ValueError, TypeError, AttributeError):
+        return f"{expression!r} is no SPDX licence expression."
+    if parsed is None:
+        return "is empty."
+    if unknown:
+        return f"{expression!r} is no SPDX licence expression: {', '.join(map(repr, unknown))} is not on the SPDX list."
+    return None

@@ -1,0 +1,157 @@
+"""What Dagster loads: assets, checks, words and dependencies, made from the sample's spec."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dataset_pipeline.definitions import build_definitions
+from dataset_pipeline.expectations.suites import EXPECTATIONS
+from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES
+from dataset_pipeline.spec.load import load_project
+
+ROOT = Path(__file__).parent.parent
+SPEC = ROOT / "data" / "dataset.yaml"
+SOURCES = {"support_inbox", "app_reviews", "partner_survey", "paraphrases"}
+STEPS = [*map(str, DAILY_STEPS), PROTECTED, RELEASE]
+
+DEPENDENCIES = {
+    "ingest": {f"source/{name}" for name in SOURCES},
+    "dedup": {"ingest"},
+    "filter": {"dedup"},
+    "normalize": {"filter"},
+    "decontaminate": {"normalize", "protected"},
+    "label": {"decontaminate"},
+    "split": {"label"},
+    "protected": set(),
+    # The card and the manifest say what was kept out: the release reads the protected items too.
+    "release": {"split", "protected"},
+}
+GROUPS = {
+    "ingest": "curate",
+    "dedup": "curate",
+    "filter": "curate",
+    "normalize": "curate",
+    "decontaminate": "curate",
+    "label": "label",
+    "split": "label",
+    "protected": "sources",
+    "release": "release",
+}
+
+
+@cache
+def specs() -> dict[str, dg.AssetSpec]:
+    definitions = build_definitions(load_project(SPEC))
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+@cache
+def checks() -> dict[str, dict[str, str]]:
+    """Asset to check to its description."""
+    graph = build_definitions(load_project(SPEC)).resolve_asset_graph()
+    found: dict[str, dict[str, str]] = {}
+    for key in graph.asset_check_keys:
+        found.setdefault(key.asset_key.to_user_string(), {})[key.name] = (
+            graph.get_check_spec(key).description or ""
+        )
+    return found
+
+
+def test_definitions_validate_loads_the_workspace(tmp_path: Path) -> None:
+    environment = os.environ | {"DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    environment.pop("DATASET_PIPELINE_SPEC", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_definitions_validate_spec_that_is_wrong_fails_and_names_the_place(tmp_path: Path) -> None:
+    spec = tmp_path / "dataset.yaml"
+    spec.write_text("name: broken\n", encoding="utf-8")
+    environment = os.environ | {"DATASET_PIPELINE_SPEC": str(spec), "DAGSTER_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "dataset.yaml: sources: is missing" in done.stdout + done.stderr
+
+
+def test_definitions_hold_every_source_and_step_and_nothing_else() -> None:
+    assert set(specs()) == {*STEPS, *(f"source/{name}" for name in SOURCES)}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_step_depends_on_what_it_reads(step: str) -> None:
+    assert {dep.asset_key.to_user_string() for dep in specs()[step].deps} == DEPENDENCIES[step]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_step_shows_each_expectation_as_a_check_with_its_fault(step: str) -> None:
+    expected = {e.name: f"{e.fault} ({e.severity})" for e in EXPECTATIONS[step]}
+    assert checks()[step] == expected
+    assert expected, "a step without a gate"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_step_says_what_it_is(step: str) -> None:
+    spec = specs()[step]
+    assert spec.group_name == GROUPS[step]
+    assert len(spec.description or "") > 40
+    assert spec.kinds == ({"jsonl", "parquet"} if step == RELEASE else {"polars", "duckdb"})
+    assert spec.tags["step"] == step
+    assert spec.code_version
+
+
+@pytest.mark.parametrize("step", [s for s in STEPS if s in TABLES])
+def test_step_shows_its_table_and_describes_every_column(step: str) -> None:
+    metadata = specs()[step].metadata
+    assert metadata["dagster/table_name"] == f"main.{step}"
+    columns = metadata["dagster/column_schema"].columns
+    assert [column.name for column in columns] == list(TABLES[step])
+    assert [column.name for column in columns if not column.description] == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_step_has_days_where_the_step_is_daily(step: str) -> None:
+    partitions = specs()[step].partitions_def
+    if step not in set(map(str, DAILY_STEPS)):
+        assert partitions is None
+        return
+    assert partitions is not None
+    keys = partitions.get_partition_keys()
+    assert (keys[0], keys[-1], len(keys)) == ("2026-10-19", "2026-10-30", 12)
+
+
+def test_daily_steps_are_backfilled_in_one_run() -> None:
+    definitions = build_definitions(load_project(SPEC))
+    graph = definitions.resolve_asset_graph()
+    policies = {graph.get(dg.AssetKey(str(step))).backfill_policy for step in DAILY_STEPS}
+    assert policies == {dg.BackfillPolicy.single_run()}
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_source_carries_its_rights(name: str) -> None:
+    spec = specs()[f"source/{name}"]
+    source = next(s for s in load_project(SPEC).spec.sources if s.name == name)
+    assert spec.group_name == "sources"
+    assert spec.metadata["licence"] == source.rights.license
+    assert spec.metadata["holder"] == source.rights.holder
+    assert spec.metadata["basis"] == source.rights.basis
+    assert spec.metadata["uses"] == ", ".join(source.rights.uses)
+    assert spec.metadata["path"] == source.path
+    assert spec.tags["kind"] == source.kind
+    assert spec.tags["rank"] == str(source.effective_rank)
+
+
+def test_source_of_generated_text_names_its_generator() -> None:
+    assert specs()["source/paraphrases"].metadata["generator"] == "example-writer-1 (Example Models Inc)"
