@@ -43,6 +43,9 @@ WORDS = sorted(
     }
 )
 
+INVENTED = {"shout"}
+"""The step that CONTRIBUTING.md makes up to show how one is added."""
+
 
 def _section(text: str, title: str) -> str:
     """The text below a heading, up to the next of its rank."""
@@ -192,7 +195,7 @@ def test_links_point_to_files_that_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_files_of_ours_that_are_named_exist(path: Path) -> None:
     named = re.findall(r"`(dataset_pipeline(?:_tests)?/[\w/]+\.py)`", path.read_text(encoding="utf-8"))
-    assert [n for n in named if not (ROOT / n).exists()] == []
+    assert [n for n in named if not (ROOT / n).exists() and Path(n).stem not in INVENTED] == []
 
 
 def test_readme_names_tests_that_exist() -> None:

@@ -7,7 +7,6 @@ the card (`test_release_rows`).
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -56,7 +55,7 @@ def test_release_same_rows_have_the_same_version_and_stay_as_they_are(tmp_path: 
 
 def test_release_latest_is_a_relative_link(tmp_path: Path) -> None:
     folder = write(tmp_path / "here")
-    assert os.readlink(tmp_path / "here" / "latest") == folder.name
+    assert (tmp_path / "here" / "latest").readlink() == Path(folder.name)
     (tmp_path / "here").rename(tmp_path / "there")
     assert latest_version(tmp_path / "there") == folder.name
     assert (tmp_path / "there" / "latest" / "manifest.json").is_file()

@@ -15,10 +15,9 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.errors import StalePublish
-from dataset_pipeline.records import DAILY_STEPS, TABLES, Step, content_hash, empty
+from dataset_pipeline.records import TABLES, Step, content_hash, empty
 from dataset_pipeline.storage import warehouse as module
 from dataset_pipeline.storage.warehouse import CheckRow, Claim, Day, NewPublication, Warehouse
-from dataset_pipeline_tests import small_project as small
 
 MONDAY, TUESDAY = dt.date(2026, 3, 2), dt.date(2026, 3, 3)
 CHECK = CheckRow("label", "rows_conserved", "critical", "gauges", True, False, "{}", ())
@@ -210,22 +209,3 @@ def test_publish_fewer_staged_rows_than_judged_is_refused(warehouse: Warehouse) 
     with pytest.raises(StalePublish, match="2 staged rows where 3 were judged"):
         warehouse.publish(claim, publications(OLD, [MONDAY, TUESDAY], "r"), {}, [])
     assert warehouse.table(Step.LABEL).height == 0
-
-
-# --- for people -----------------------------------------------------------------------------
-
-
-def test_views_join_the_records_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small.switch_gates_off(monkeypatch)
-    root = small.make_project(tmp_path)
-    small.run_all(root)
-    warehouse, tables = small.open_project(root).warehouse, small.tables(root)
-    for step in DAILY_STEPS:
-        view = warehouse.query(f"SELECT record_id, messages FROM records_after_{step}")
-        assert sorted(view["record_id"]) == sorted(tables[step].filter("kept")["record_id"])
-        is_clean = any("[EMAIL_ADDRESS]" in str(m) for m in view["messages"].to_list())
-        assert is_clean == (DAILY_STEPS.index(step) >= DAILY_STEPS.index(Step.NORMALIZE))
-    history = warehouse.query("SELECT step, record_id, kept, source, uri FROM record_history")
-    assert history.height == sum(tables[step].height for step in DAILY_STEPS)
-    ends = history.filter(~pl.col("kept")).group_by("record_id").len()
-    assert ends["len"].to_list() == [1] * ends.height

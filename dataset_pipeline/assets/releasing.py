@@ -323,6 +323,7 @@ def _facts(
         eval_sets={str(name): int(n) for name, n in sets.iter_rows()},
         decisions=params.decisions,
         missing_days=[str(day) for day in missing_days(status)],
+        stale_days=[str(day) for day in stale_days(status)],
         settings=_settings(context),
         versions={"dataset_pipeline": dataset_pipeline.__version__}
         | {n: recipes.library_version(n) for n in MEASURED_VERSIONS},

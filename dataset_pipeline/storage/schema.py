@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 from polars._typing import PolarsDataType
 
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, TABLES
+from dataset_pipeline.records import DAILY_STEPS, PROTECTED, TABLES, Step
 
 SCHEMA_VERSION = 1
 """Raised when a table changes; an older warehouse is refused with what to do."""
@@ -64,7 +64,7 @@ def _views() -> list[str]:
     """Views for people: the records after each step, and every verdict of every record."""
     views = []
     for step in DAILY_STEPS:
-        clean = DAILY_STEPS.index(step) >= DAILY_STEPS.index(DAILY_STEPS[3])
+        clean = DAILY_STEPS.index(step) >= DAILY_STEPS.index(Step.NORMALIZE)
         text = "n.messages" if clean else "i.messages"
         join = 'JOIN main."normalize" n ON n.record_id = i.record_id' if clean else ""
         views.append(

@@ -61,6 +61,8 @@ class CardFacts:
     eval_sets: Mapping[str, int]
     decisions: Sequence[Decision]
     missing_days: Sequence[str]
+    stale_days: Sequence[str]
+    """Days that are released with rows of an earlier spec, input or version."""
     settings: Sequence[tuple[str, str]]
     versions: Mapping[str, str]
 
@@ -100,9 +102,8 @@ def _front_matter(facts: CardFacts) -> str:
         "size_categories:",
         f"- {_size(total)}",
     ]
-    formats = [f for f in ("chat", "alpaca", "completion", "parquet") if f in facts.formats]
     lines.append("configs:")
-    for number, name in enumerate(formats):
+    for number, name in enumerate(facts.formats):
         suffix = "parquet" if name == "parquet" else "jsonl"
         lines.append(f"- config_name: {name}")
         if number == 0:
@@ -119,6 +120,12 @@ def _contents(facts: CardFacts) -> str:
     lines = ["## Contents", "", f"Collected from {facts.days[0]} to {facts.days[1]}.", ""]
     if facts.missing_days:
         lines += [f"Days that are missing: {', '.join(facts.missing_days)}.", ""]
+    if facts.stale_days:
+        lines += [
+            f"Days with older rows: {', '.join(facts.stale_days)}. They were made before the last change of the spec, of a "
+            "file or of a version; the thresholds below are those of the spec as it is.",
+            "",
+        ]
     if not facts.labels:
         lines += _table(["split", "records"], [[s, str(facts.splits.get(s, 0))] for s in splits])
         return "\n".join([*lines, ""])

@@ -1,0 +1,15 @@
+"""The warehouse's tables and the version that names them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from dataset_pipeline.storage.schema import SCHEMA_VERSION, ddl
+
+KNOWN = {1: "6de508a097c00592"}
+"""Schema version to the hash of its statements: a changed table without a new version would be read wrongly."""
+
+
+def test_schema_statements_change_only_with_the_version() -> None:
+    statements = "\n".join(" ".join(statement.split()) for statement in ddl())
+    assert hashlib.sha256(statements.encode()).hexdigest()[:16] == KNOWN[SCHEMA_VERSION]
