@@ -34,6 +34,11 @@ def sample_context(root: Path) -> Context:
     return context_of(load_project(root / "dataset.yaml"))
 
 
+def copy_sample(root: Path) -> None:
+    """A fresh copy of the sample project at `root`, without state."""
+    shutil.copytree(SAMPLE, root, ignore=_STATE)
+
+
 def run_whole(root: Path, run_id: str = "whole") -> Context:
     """Run every step over the whole calendar and release it, as `dataset-pipeline run` does."""
     context = sample_context(root)
@@ -57,7 +62,7 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not root.exists():
             part = base / "sample-run-unfinished"
             shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(SAMPLE, part, ignore=_STATE)
+            copy_sample(part)
             release_run_lock(run_whole(part).warehouse.path)
             part.rename(root)
     return root
@@ -67,7 +72,7 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample_copy(tmp_path: Path) -> Iterator[Path]:
     """The folder of a fresh copy of the sample project, not run, the test's own."""
     root = tmp_path / "project"
-    shutil.copytree(SAMPLE, root, ignore=_STATE)
+    copy_sample(root)
     yield root
     release_run_lock(root / "warehouse.duckdb")
 

@@ -44,7 +44,7 @@ def published(spec_path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def _no_traceback_and_no_lock(tmp_path: Path) -> Iterator[None]:
+def _no_lock_left(tmp_path: Path) -> Iterator[None]:
     yield
     release_run_lock(tmp_path / "project" / "warehouse.duckdb")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +16,12 @@ from typing import Any
 import pytest
 
 from dataset_pipeline.assets import steps
+from dataset_pipeline.assets.engine import run_step
 from dataset_pipeline.records import Step
 from dataset_pipeline.storage.locks import RUN_WAIT_VARIABLE, lock_path, release_run_lock
+from dataset_pipeline.storage.sources import calendar
 from dataset_pipeline.storage.warehouse import WAIT_VARIABLE
+from dataset_pipeline_tests.conftest import run_whole, sample_context
 from dataset_pipeline_tests.scenario import (
     call,
     csv_bytes,
@@ -48,7 +54,7 @@ LAYOUTS: dict[str, tuple[str, bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_cli_init_from_a_file_writes_a_spec_that_runs(tmp_path: Path, layout: str) -> None:
+def test_cli_init_from_a_file_writes_a_spec_that_reads_it(tmp_path: Path, layout: str) -> None:
     name, data, task, expected = LAYOUTS[layout]
     (tmp_path / name).write_bytes(data)
     made = call("init", None, str(tmp_path / "project"), "--from", str(tmp_path / name))
@@ -56,10 +62,19 @@ def test_cli_init_from_a_file_writes_a_spec_that_runs(tmp_path: Path, layout: st
     path = tmp_path / "project" / "dataset.yaml"
     assert f"type: {task} " in path.read_text() and expected in path.read_text()
     assert call("check", path).exit_code == 0
-    result = call("run", path, "--json")
-    assert result.exit_code == 0, result.output
-    line = last_json(result)
-    assert (line["ingested"], line["rejected"]) == (30, 0) and sum(line["released"].values()) == 30
+    context = sample_context(path.parent)
+    run_step(context, Step.INGEST, calendar(context.project, context.found), "test")
+    assert context.warehouse.table(Step.INGEST).height == 30
+    assert context.warehouse.table("rejects").height == 0
+
+
+def test_cli_init_from_a_file_runs_to_its_release(tmp_path: Path) -> None:
+    name, data, _, _ = LAYOUTS["chat"]
+    (tmp_path / name).write_bytes(data)
+    call("init", None, str(tmp_path / "project"), "--from", str(tmp_path / name))
+    run_whole(tmp_path / "project")
+    manifest = json.loads((tmp_path / "project/releases/latest/manifest.json").read_text())
+    assert sum(manifest["counts"]["splits"].values()) == 30
 
 
 def test_cli_init_without_a_file_writes_a_spec_that_lacks_only_data(tmp_path: Path) -> None:
@@ -110,7 +125,7 @@ def test_cli_run_for_days_and_steps_makes_these_alone(tmp_path: Path) -> None:
     path = make_project(tmp_path / "project")
     one = call("run", path, "--json", "--from", "2026-03-02", "--to", "2026-03-02")
     assert one.exit_code == 0 and last_json(one)["missing_days"] == ["2026-03-01", "2026-03-03"]
-    assert {day for _, _, day, *_ in publications(path)} == {None, _day(2)}
+    assert {day for _, _, day, *_ in publications(path)} == {None, dt.date(2026, 3, 2)}
     asked_again = call("run", path, "--from", "2026-03-02", "--to", "2026-03-02")
     assert "Nothing to do: what was asked for is up to date" in asked_again.stdout
     assert "missing days: 2026-03-01, 2026-03-03" in asked_again.stdout
@@ -122,12 +137,6 @@ def test_cli_run_for_days_and_steps_makes_these_alone(tmp_path: Path) -> None:
     part = call("run", path, "--select", "split", "--json")
     assert part.exit_code == 0 and set(last_json(part)["seconds"]) == {"split", "release"}
     assert {row[1] for row in publications(path)[len(before) :]} == {"split", "release"}
-
-
-def _day(number: int) -> Any:
-    import datetime as dt
-
-    return dt.date(2026, 3, number)
 
 
 def test_cli_run_select_without_the_steps_before_says_what_is_missing(tmp_path: Path) -> None:
@@ -144,7 +153,8 @@ def test_cli_run_interrupted_says_so_and_goes_on_when_run_again(
     path = make_project(tmp_path / "project")
 
     def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # what Ctrl-C sends
+        time.sleep(10)
 
     with monkeypatch.context() as patch:
         patch.setitem(steps._WORK, Step.FILTER, interrupted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
+import json
 import os
 import random
 import shutil
@@ -40,6 +41,7 @@ from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.storage.releases import verify
 from dataset_pipeline_tests import small_project as small
 from dataset_pipeline_tests.small_project import MARKER
+from dataset_pipeline_tests.test_properties import Whole, assert_same, made_whole
 
 REPOSITORY = Path(__file__).parent.parent
 _STATE = ("warehouse.duckdb", "warehouse.duckdb.wal", "warehouse.duckdb.lock", "releases", ".dagster")
@@ -61,38 +63,33 @@ def start(root: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return made_whole(tmp_path_factory.getbasetemp())
+
+
 @dataclass(frozen=True)
-class Undisturbed:
-    """A project after one run that nothing disturbed."""
+class Judged:
+    """A project after one run under Dagster, with all its gates, and what the run printed."""
 
     root: Path
     output: str
-    tables: dict[str, pl.DataFrame]
-    published: dict[tuple[str, str], tuple[str, str, int, int]]
-    release: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    root = small.make_project(tmp_path_factory.mktemp("undisturbed"))
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    root = small.make_project(tmp_path_factory.mktemp("judged"))
     code, output = run(root)
     assert code == 0, output
-    yield Undisturbed(root, output, small.tables(root), small.published(root), small.release_hashes(root))
-    release_run_lock(root / "warehouse.duckdb")
+    return Judged(root, output)
 
 
 @pytest.fixture
-def copied(undisturbed: Undisturbed, tmp_path: Path) -> Iterator[Path]:
+def copied(judged: Judged, tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "copied"
-    shutil.copytree(undisturbed.root, root, symlinks=True)
+    shutil.copytree(judged.root, root, symlinks=True)
     yield root
     release_run_lock(root / "warehouse.duckdb")
-
-
-def assert_same(root: Path, undisturbed: Undisturbed) -> None:
-    assert small.differences(small.tables(root), undisturbed.tables) == []
-    assert small.published(root) == undisturbed.published
-    assert small.release_hashes(root) == undisturbed.release
 
 
 def assert_whole(root: Path) -> None:
@@ -119,11 +116,20 @@ def assert_whole(root: Path) -> None:
         assert verify(small.release_folder(root)).is_whole
 
 
+# --- under Dagster, with its gates ----------------------------------------------------------------
+
+
+def test_run_under_dagster_leaves_what_the_steps_alone_leave(whole: Whole, judged: Judged) -> None:
+    assert_same(judged.root, whole)
+    checks = small.open_project(judged.root).warehouse.query("SELECT DISTINCT step FROM checks")
+    assert set(checks["step"]) == {PROTECTED, *DAILY_STEPS, RELEASE}
+
+
 # --- a gate -----------------------------------------------------------------------------------
 
 
 def test_closed_gate_leaves_rows_and_release_and_opening_it_ends_the_same(
-    undisturbed: Undisturbed, copied: Path
+    whole: Whole, judged: Judged, copied: Path
 ) -> None:
     impossible = {"filter": {"examples_pass": {"max": -1, "reason": "a limit nothing meets"}}}
     small.write_spec(copied, {"gates": impossible})
@@ -131,24 +137,33 @@ def test_closed_gate_leaves_rows_and_release_and_opening_it_ends_the_same(
     assert code == 1
     assert "filter.examples_pass: 0 (limit at most -1)" in output
     assert f"stale days: {', '.join(small.DAYS)}" in output
-    assert small.differences(small.tables(copied), undisturbed.tables) == []
+    assert small.differences(small.tables(copied), whole.tables) == []
     assert {k: v for k, v in small.published(copied).items() if k[0] != RELEASE} == {
-        k: v for k, v in undisturbed.published.items() if k[0] != RELEASE
+        k: v for k, v in whole.published.items() if k[0] != RELEASE
     }
-    assert small.release_hashes(copied) == undisturbed.release
+    # The last release is as it was; the new one holds the same rows and says that they are older.
+    last = copied / "releases" / whole.release[""]
+    assert (last / "manifest.json").read_bytes() == (
+        judged.root / "releases" / last.name / "manifest.json"
+    ).read_bytes()
+    assert verify(last).is_whole
+    release = small.release_hashes(copied)
+    assert {k for k in release if release[k] != whole.release[k]} == {"", "README.md", "manifest.json"}
+    manifest = json.loads((small.release_folder(copied) / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["stale_days"] == list(small.DAYS)
     assert MARKER not in output
     small.write_spec(copied)
     code, output = run(copied)
     assert code == 0, output
-    assert_same(copied, undisturbed)
+    assert_same(copied, whole)
 
 
 # --- no text where none belongs -----------------------------------------------------------------
 
 
-def test_run_leaves_no_text_of_records_with_dagster_or_on_the_terminal(undisturbed: Undisturbed) -> None:
-    assert MARKER not in undisturbed.output.lower()
-    files = [path for path in (undisturbed.root / ".dagster").rglob("*") if path.is_file()]
+def test_run_leaves_no_text_of_records_with_dagster_or_on_the_terminal(judged: Judged) -> None:
+    assert MARKER not in judged.output.lower()
+    files = [path for path in (judged.root / ".dagster").rglob("*") if path.is_file()]
     assert any(path.suffix == ".db" for path in files)
     for path in files:
         assert MARKER.encode() not in path.read_bytes().lower(), path
@@ -166,9 +181,7 @@ def test_run_leaves_no_text_of_records_with_dagster_or_on_the_terminal(undisturb
                     ), table
 
 
-def test_run_reports_to_dagster_once_what_a_dead_run_published(
-    copied: Path, undisturbed: Undisturbed
-) -> None:
+def test_run_reports_to_dagster_once_what_a_dead_run_published(copied: Path) -> None:
     import dagster as dg
 
     from dataset_pipeline.cli.orchestrator import Orchestrator
@@ -208,15 +221,13 @@ def test_run_reports_to_dagster_once_what_a_dead_run_published(
 # --- killed -------------------------------------------------------------------------------------
 
 DEATHS = (
-    "warehouse.claim=1", "warehouse.stage=1", "run_protected=1", "warehouse.stage=1", "run_step=1", "warehouse.publish=1",
-    "run_step=3", "run_step=4", "run_step=5", "run_step=6", "run_step=7", "writer.finish=1",
+    "warehouse.claim=1", "run_protected=1", "warehouse.stage=1", "run_step=1", "warehouse.publish=1", "run_step=3",
+    "run_step=4", "run_step=5", "run_step=6", "run_step=7", "writer.finish=1",
 )  # fmt: skip
 """Where each process of one project dies: within a step, after publishing, and after every step."""
 
 
-def test_killed_between_any_two_steps_the_next_run_ends_the_same(
-    undisturbed: Undisturbed, tmp_path: Path
-) -> None:
+def test_killed_between_any_two_steps_the_next_run_ends_the_same(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "dying")
     for point in (*DEATHS, ""):
         command = [
@@ -230,14 +241,14 @@ def test_killed_between_any_two_steps_the_next_run_ends_the_same(
         assert done.returncode == (-signal.SIGKILL if point else 0), (point, done.stderr)
         if point.startswith(("warehouse", "writer")):
             assert_whole(root)
-    assert_same(root, undisturbed)
+    assert_same(root, whole)
     assert [p.name for p in (root / "releases").iterdir() if p.name.startswith(".")] == []
 
 
-def test_killed_while_running_the_next_run_ends_the_same(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_killed_while_running_the_next_run_ends_the_same(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "killed")
     moments = random.Random(1)
-    for line in ("starting Dagster", "  ingest", "  normalize", "  split"):
+    for line in ("starting Dagster", "  ingest", "  normalize"):
         process = start(root)
         assert process.stdout is not None
         for printed in process.stdout:
@@ -250,13 +261,11 @@ def test_killed_while_running_the_next_run_ends_the_same(undisturbed: Undisturbe
     code, output = run(root)
     release_run_lock(root / "warehouse.duckdb")
     assert code == 0, output
-    assert_same(root, undisturbed)
+    assert_same(root, whole)
 
 
 @pytest.mark.faults
-def test_killed_at_40_random_moments_the_next_run_ends_the_same(
-    undisturbed: Undisturbed, tmp_path: Path
-) -> None:
+def test_killed_at_40_random_moments_the_next_run_ends_the_same(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "killed")
     began = time.monotonic()
     assert start(root).wait(300) == 0
@@ -280,20 +289,18 @@ def test_killed_at_40_random_moments_the_next_run_ends_the_same(
             process = start(root)
             output = process.communicate(timeout=300)[0]
             assert process.returncode == 0, output
-            assert_same(root, undisturbed)
+            assert_same(root, whole)
 
 
 # --- two at once ----------------------------------------------------------------------------------
 
 
-def test_two_runs_at_once_both_end_well_and_leave_what_one_leaves(
-    undisturbed: Undisturbed, tmp_path: Path
-) -> None:
+def test_two_runs_at_once_both_end_well_and_leave_what_one_leaves(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "two")
     processes = [start(root), start(root)]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    assert_same(root, undisturbed)
+    assert_same(root, whole)
     assert sum("Nothing to do" in output for output in outputs) == 1
     count = "SELECT count(*) AS n FROM publications WHERE step <> 'release' GROUP BY step, day"
     assert set(small.open_project(root).warehouse.query(count)["n"]) == {1}

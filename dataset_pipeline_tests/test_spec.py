@@ -56,7 +56,7 @@ CHAT = {"behavior": "Talk.", "type": "chat"}
         (spec(spilt={}), "dataset.yaml: spilt: unknown key 'spilt'. Did you mean 'split'?"),
         (spec(filter={"input": {"min_word": 3}}), "dataset.yaml: filter.input.min_word: unknown key 'min_word'. Did you mean 'min_words'?"),
         (spec(sources=[source(licence="MIT")]), "dataset.yaml: sources[0].licence: unknown key 'licence'. Valid keys here: access, "),
-        (spec(sources=[source(fields={"inptu": "text"})]), "dataset.yaml: sources[0].fields.inptu: unknown key 'inptu'. Did you mean 'input'?"),
+        (spec(sources=[source(fields={"inputs": "text"})]), "dataset.yaml: sources[0].fields.inputs: unknown key 'inputs'. Did you mean 'input'?"),
         (with_set(pth="x"), "dataset.yaml: decontaminate.sets[0].pth: unknown key 'pth'. Did you mean 'path'?"),
         (spec(gates={"dedup": {"drop_rate_per_rule": {"maximum": 1, "reason": "r"}}}), "unknown key 'maximum'. Did you mean 'max'?"),
         (spec(normalize={"pii": {"entity": []}}), "dataset.yaml: normalize.pii.entity: unknown key 'entity'. Did you mean 'entities'?"),
@@ -123,7 +123,7 @@ def test_spec_several_faults_are_all_told_at_once(tmp_path: Path) -> None:
         ("name:\n\t- x\n", "Indent with spaces, not with tabs."),
         ("- a list\n", "is not a mapping of keys."),
         ("", "is not a mapping of keys."),
-        (BASE.encode() + b"# caf\xe9\n", f"is not UTF-8 (byte {len(BASE.encode()) + 5}). Save the spec as UTF-8."),
+        (BASE.encode() + b"# \xe9\n", f"is not UTF-8 (byte {len(BASE.encode()) + 2}). Save the spec as UTF-8."),
         (b"#" * (MAX_SPEC_BYTES + 1), "Name the spec, not a data file."),
     ],
 )  # fmt: skip

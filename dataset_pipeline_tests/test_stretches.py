@@ -18,6 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dataset_pipeline.assets import releasing
 from dataset_pipeline.assets.engine import run_step
 from dataset_pipeline.assets.plan import State
 from dataset_pipeline.assets.protecting import run_protected
@@ -31,7 +32,7 @@ from dataset_pipeline_tests.test_properties import Whole, assert_same, made_whol
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    return made_whole(tmp_path_factory)
+    return made_whole(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -142,7 +143,12 @@ def test_day_between_two_closed_gates_is_released_as_it_stands_and_leaves_no_tra
     assert_same(root, whole)
 
 
-def test_day_whose_first_gate_closed_does_not_hold_up_the_release(whole: Whole, tmp_path: Path) -> None:
+def test_day_whose_first_gate_closed_does_not_hold_up_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = releasing._judge
+    small.switch_gates_off(monkeypatch)
+    monkeypatch.setattr(releasing, "_judge", gate)
     root = small.make_project(tmp_path)
     context = small.open_project(root)
     run_protected(context, "run")

@@ -81,6 +81,8 @@ class Orchestrator:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         found = RESULTS.pop(result.run_id, [])
+        if _was_interrupted(result):
+            raise KeyboardInterrupt
         if not result.success and not any(isinstance(r, PipelineError) for r in found):
             found.append(StepFailed(_failure_words(result)))
         return found
@@ -138,6 +140,17 @@ class Orchestrator:
             and said.value == run_id
             for record in told
         )
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether the user stopped the run: Dagster reports Ctrl-C as a failure of the step it met."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.event_type == DagsterEventType.STEP_FAILURE else None
+        while error is not None:
+            if error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError"):
+                return True
+            error = error.cause
+    return False
 
 
 def _failure_words(result: dg.ExecuteInProcessResult) -> str:

@@ -102,7 +102,7 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     for note in context.found.notes:
         out.print(f"note: {note}")
     status = status_of(context, protected_recipe(context))
-    stretches = ranges(choice.days(_flat(status.stretches()))) if steps else []
+    stretches = ranges(_days_to_make(status, choice)) if steps else []
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
     report = _Report()
@@ -114,6 +114,12 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
         _print_plan(out, status, stretches, is_current)
         _make(context, out, status, stretches, steps, report)
     return _finish(context, out, as_json, report)
+
+
+def _days_to_make(status: Status, choice: Choice) -> list[dt.date]:
+    """The chosen days from the first unfinished one among them on."""
+    unfinished = choice.days(status.days_of(State.STALE, State.MISSING))
+    return [day for day in choice.days(_flat(status.stretches())) if unfinished and day >= unfinished[0]]
 
 
 def _flat(stretches: list[tuple[dt.date, dt.date]]) -> list[dt.date]:
