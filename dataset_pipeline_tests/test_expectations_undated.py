@@ -45,7 +45,7 @@ def by_name(judgements: list[Judgement]) -> dict[str, Judgement]:
 
 
 def judged_protected(
-    items: pl.DataFrame, sets: list[str] | None = None, unreadable: int = 0
+    items: pl.DataFrame, sets: list[str] | None = None, unreadable: tuple[str, ...] = ()
 ) -> dict[str, Judgement]:
     return by_name(judge(PROTECTED_SUITE, *protected_frames(items, sets or SETS, unreadable)))
 
@@ -73,7 +73,7 @@ _PROTECTED: dict[str, Callable[[pl.DataFrame], dict[str, Judgement]]] = {
     "items_unique": _id_twice,
     "items_have_text": lambda items: judged_protected(_nth(items, 0, text=" \n")),
     "sets_not_empty": lambda items: judged_protected(items, [*SETS, "second"]),
-    "items_readable": lambda items: judged_protected(items, unreadable=1),
+    "items_readable": lambda items: judged_protected(items, unreadable=("eval/holdout.jsonl:3 invalid_json",)),
     "examples_enough": _four_examples,
 }
 
@@ -101,7 +101,7 @@ def test_protected_unreadable_row_closes_the_gate_and_publishes_nothing(sample_c
     path = sample_copy / "eval" / "holdout.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + "{broken\n", encoding="utf-8")
     context = conftest.sample_context(sample_copy)
-    with pytest.raises(GateClosed, match=r"protected\.items_readable: 1"):
+    with pytest.raises(GateClosed, match=r"protected\.items_readable: 1.*holdout\.jsonl:73 invalid_json"):
         run_protected(context, "closed")
     assert context.warehouse.table(PROTECTED).height == 0
     assert context.warehouse.latest() == {}

@@ -53,7 +53,7 @@ def run_protected(context: Context, run_id: str) -> Outcome:
     protected = read_protected(context.project.root, params)
     context.warehouse.stage(claim, {PROTECTED: protected.items})
     staged = context.warehouse.staged(PROTECTED, claim.token)
-    rows, gauges = protected_frames(staged, [s.name for s in params.sets], len(protected.unreadable))
+    rows, gauges = protected_frames(staged, [s.name for s in params.sets], protected.unreadable)
     judgements = judge(adjusted(PROTECTED_SUITE, params.gates), rows, gauges)
     checks = check_rows(PROTECTED, judgements)
     if any(j.blocks for j in judgements):

@@ -38,7 +38,17 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     Step.DECONTAMINATE: ("numpy", "polars"),
     Step.LABEL: ("polars",),
     Step.SPLIT: ("datasketch", "numpy", "polars"),
-    RELEASE: ("polars",),
+    # The card names them all: another version makes another card.
+    RELEASE: (
+        "dagster",
+        "datasketch",
+        "duckdb",
+        "ftfy",
+        "great-expectations",
+        "polars",
+        "presidio-analyzer",
+        "py3langid",
+    ),
 }
 """The libraries whose version can change a step's result."""
 

@@ -41,17 +41,6 @@ from dataset_pipeline.storage.warehouse import Day, NewPublication
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.card import CardFacts, SourceFacts, card
 
-MEASURED_VERSIONS = (
-    "polars",
-    "duckdb",
-    "dagster",
-    "great-expectations",
-    "datasketch",
-    "presidio-analyzer",
-    "ftfy",
-    "py3langid",
-)
-
 
 @dataclass(frozen=True)
 class _Content:
@@ -325,8 +314,7 @@ def _facts(
         missing_days=[str(day) for day in missing_days(status)],
         stale_days=[str(day) for day in stale_days(status)],
         settings=_settings(context),
-        versions={"dataset_pipeline": dataset_pipeline.__version__}
-        | {n: recipes.library_version(n) for n in MEASURED_VERSIONS},
+        versions={"dataset_pipeline": dataset_pipeline.__version__} | recipes.libraries(RELEASE),
     )
 
 
@@ -420,7 +408,7 @@ def _manifest(
         "stale_days": [str(day) for day in stale_days(status)],
         "spec": context.project.spec.model_dump(mode="json"),
         "versions": {"python": platform.python_version(), "dataset_pipeline": dataset_pipeline.__version__}
-        | {name: recipes.library_version(name) for name in MEASURED_VERSIONS},
+        | recipes.libraries(RELEASE),
     }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dataset_pipeline import clock
 from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.protecting import protected_recipe
@@ -105,7 +106,7 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     stretches = ranges(_days_to_make(status, choice)) if steps else []
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
-    report = _Report()
+    report, since = _Report(), clock.now()
     if not stretches and is_current:
         what = "what was asked for" if status.of(State.MISSING, State.STALE) else "every day"
         version = releases.latest_version(context.project.releases_path)
@@ -113,7 +114,7 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     else:
         _print_plan(out, status, stretches, is_current)
         _make(context, out, status, stretches, steps, report)
-    return _finish(context, out, as_json, report)
+    return _finish(context, out, as_json, report, since)
 
 
 def _days_to_make(status: Status, choice: Choice) -> list[dt.date]:
@@ -264,14 +265,14 @@ def _note_failure(report: _Report, results: list[Outcome | PipelineError]) -> No
 # --- the end ------------------------------------------------------------------------------
 
 
-def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> int:
+def _finish(context: Context, out: Console, as_json: bool, report: _Report, since: dt.datetime) -> int:
     status = status_of(context, protected_recipe(context))
-    summary = summarize(context, status, report.seconds)
+    summary = summarize(context, status, report.seconds, since)
     if summary["ingested"] or summary["rejected"]:
         show.print_funnel(out, summary["ingested"], summary["rejected"], funnel(context, summary))
     checks = summary["checks"]
     out.print(f"checks: {checks['passed']} passed, {checks['warned']} warned, {checks['failed']} failed")
-    for line in warnings(context):
+    for line in warnings(context, since):
         out.print(f"  warning: {line}")
     for line in first_rejects(context):
         out.print(f"  {line}")

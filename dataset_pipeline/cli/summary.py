@@ -5,6 +5,7 @@ Lives here: counting what is published and released. Keep out: making anything (
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -20,8 +21,20 @@ SHOWN_REJECTS = 5
 """Enough to see what kind of fault it is; the release lists them all."""
 
 
-def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
-    """The line of `run --json`: totals of what is published and released now."""
+_JUDGED = """SELECT * FROM (
+        SELECT *, judged_at >= ? AS is_recent, CASE WHEN passed THEN 0 WHEN is_warning THEN 1 ELSE 2 END AS badness FROM checks)
+    QUALIFY row_number() OVER (PARTITION BY step, name
+        ORDER BY is_recent DESC, CASE WHEN is_recent THEN badness ELSE 0 END DESC, judged_at DESC) = 1"""
+"""Days that are made again without a bad one pass: that must not hide the judgement that set it aside."""
+
+
+def summarize(
+    context: Context, status: Status, seconds: dict[str, float], since: dt.datetime
+) -> dict[str, Any]:
+    """The line of `run --json`: totals of what is published and released now.
+
+    checks: of each expectation the worst judgement since `since`, else its newest one.
+    """
     warehouse = context.warehouse
     batches = warehouse.query(
         "SELECT coalesce(sum(rows_ingested), 0)::BIGINT AS i, coalesce(sum(rows_rejected), 0)::BIGINT AS r FROM batches"
@@ -39,9 +52,7 @@ def summarize(context: Context, status: Status, seconds: dict[str, float]) -> di
     if manifest and manifest["counts"]["withheld"]:
         dropped[RELEASE] = {"contradiction": manifest["counts"]["withheld"]}
     judged = warehouse.query(
-        """SELECT passed, is_warning, count(*) AS n FROM (
-            SELECT * FROM checks QUALIFY row_number() OVER (PARTITION BY step, name ORDER BY judged_at DESC) = 1
-        ) GROUP BY ALL"""
+        f"SELECT passed, is_warning, count(*) AS n FROM ({_JUDGED}) GROUP BY ALL", [since]
     )
     counts = {"passed": 0, "warned": 0, "failed": 0}
     for passed, is_warning, n in judged.iter_rows():
@@ -73,12 +84,10 @@ def funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, in
     return rows
 
 
-def warnings(context: Context) -> list[str]:
-    """The warnings of the newest judgements, a line each."""
+def warnings(context: Context, since: dt.datetime) -> list[str]:
+    """The warnings among the judgements that `summarize` counts, a line each."""
     found = context.warehouse.query(
-        """SELECT step, name, observed, days FROM checks
-        QUALIFY row_number() OVER (PARTITION BY step, name ORDER BY judged_at DESC) = 1 AND is_warning
-        ORDER BY step, name"""
+        f"SELECT step, name, observed, days FROM ({_JUDGED}) WHERE is_warning ORDER BY step, name", [since]
     )
     lines = []
     for step, name, observed, days in found.iter_rows():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from dataset_pipeline.expectations.gate import Expectation
@@ -32,9 +34,12 @@ RELEASE_SUITE: tuple[Expectation, ...] = (
 
 
 def protected_frames(
-    protected: pl.DataFrame, set_names: list[str], unreadable: int
+    protected: pl.DataFrame, set_names: list[str], unreadable: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """rows and gauges for PROTECTED_SUITE; the only `day` is the word `all`."""
+    """rows and gauges for PROTECTED_SUITE; the only `day` is the word `all`.
+
+    unreadable: place and reason of each row that could not be read, as file:line reason.
+    """
     rows = protected.select(
         pl.concat_str("eval_set", pl.lit(":"), "eval_item").alias("record_id"), pl.lit("all").alias("day")
     )
@@ -44,9 +49,10 @@ def protected_frames(
     gauges = pl.DataFrame(
         {
             "day": ["all"], "n": [protected.height], "empty_items": [blank.height], "empty_sets": [len(empty_sets)],
-            "empty_sets_culprit": [", ".join(empty_sets) or None], "unreadable_items": [unreadable],
+            "empty_sets_culprit": [", ".join(empty_sets) or None], "unreadable_items": [len(unreadable)],
+            "unreadable_items_culprit": [", ".join(unreadable[:5]) or None],
             "examples": [protected.filter(pl.col("eval_set") == "examples").height],
         },
-        schema_overrides={"empty_sets_culprit": pl.String},
+        schema_overrides={"empty_sets_culprit": pl.String, "unreadable_items_culprit": pl.String},
     )  # fmt: skip
     return rows, gauges

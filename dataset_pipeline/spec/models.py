@@ -140,7 +140,10 @@ class Readable(Section):
         import codecs
 
         try:
-            return codecs.lookup(value).name
+            found = codecs.lookup(value)
+            if not found._is_text_encoding:
+                raise LookupError
+            return found.name
         except LookupError:
             raise ValueError(
                 f"no encoding is called {value!r}: use a name Python knows, such as cp1252"
