@@ -73,7 +73,9 @@ _PROTECTED: dict[str, Callable[[pl.DataFrame], dict[str, Judgement]]] = {
     "items_unique": _id_twice,
     "items_have_text": lambda items: judged_protected(_nth(items, 0, text=" \n")),
     "sets_not_empty": lambda items: judged_protected(items, [*SETS, "second"]),
-    "items_readable": lambda items: judged_protected(items, unreadable=("eval/holdout.jsonl:3 invalid_json",)),
+    "items_readable": lambda items: judged_protected(
+        items, unreadable=("eval/holdout.jsonl:3 invalid_json",)
+    ),
     "examples_enough": _four_examples,
 }
 

@@ -17,7 +17,8 @@ import pytest
 from dataset_pipeline.errors import StalePublish
 from dataset_pipeline.records import TABLES, Step, content_hash, empty
 from dataset_pipeline.storage import warehouse as module
-from dataset_pipeline.storage.warehouse import CheckRow, Claim, Day, NewPublication, Warehouse
+from dataset_pipeline.storage.publishing import CheckRow, Claim, Day, NewPublication
+from dataset_pipeline.storage.warehouse import Warehouse
 
 MONDAY, TUESDAY = dt.date(2026, 3, 2), dt.date(2026, 3, 3)
 CHECK = CheckRow("label", "rows_conserved", "critical", "gauges", True, False, "{}", ())

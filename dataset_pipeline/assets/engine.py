@@ -25,8 +25,9 @@ from dataset_pipeline.records import EXTRA_TABLES, LOOK_BACK_STEPS, PROTECTED, S
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.locks import hold_run_lock
+from dataset_pipeline.storage.publishing import CheckRow, Claim, Day, NewPublication, Publication
 from dataset_pipeline.storage.sources import discover
-from dataset_pipeline.storage.warehouse import CheckRow, Claim, Day, NewPublication, Publication, Warehouse
+from dataset_pipeline.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

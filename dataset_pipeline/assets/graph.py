@@ -28,7 +28,8 @@ from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES, Step
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
-from dataset_pipeline.storage.warehouse import CheckRow, Warehouse
+from dataset_pipeline.storage.publishing import CheckRow
+from dataset_pipeline.storage.warehouse import Warehouse
 
 # `backfill_policy` is marked as beta; the lock file pins the version it was tried with.
 warnings.filterwarnings("ignore", category=BetaWarning, module="dagster")

@@ -14,8 +14,8 @@ from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.engine import file_map
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, Step
+from dataset_pipeline.storage.publishing import Day
 from dataset_pipeline.storage.sources import calendar
-from dataset_pipeline.storage.warehouse import Day
 
 
 class State(StrEnum):
@@ -133,3 +133,14 @@ def _day_status(
         reasons.append("the protected items are not up to date")
     state = State.STALE if reasons else State.PUBLISHED
     return DayStatus(step, day, state, tuple(reasons), rows, kept)
+
+
+def missing_days(status: Status) -> list[dt.date]:
+    """Days of the calendar of which nothing reaches the release."""
+    return sorted({e.day for e in status.of(State.MISSING) if e.step == Step.SPLIT and e.day is not None})
+
+
+def stale_days(status: Status) -> list[dt.date]:
+    """Days that are released with rows of an older recipe."""
+    gone = set(missing_days(status))
+    return sorted({e.day for e in status.of(State.STALE, State.MISSING) if e.day is not None} - gone)

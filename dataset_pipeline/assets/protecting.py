@@ -18,7 +18,7 @@ from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import PROTECTED, content_hash
 from dataset_pipeline.spec.params import ProtectedParams
 from dataset_pipeline.storage.locks import hold_run_lock
-from dataset_pipeline.storage.warehouse import Day, NewPublication
+from dataset_pipeline.storage.publishing import Day, NewPublication
 
 
 def protected_recipe(context: Context) -> recipes.Recipe:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 from dataset_pipeline.records import DAILY_STEPS, LOOK_BACK_STEPS, PROTECTED, RELEASE, Step, sha256_text
 from dataset_pipeline.spec.params import IngestParams, Params
-from dataset_pipeline.storage.warehouse import Day, Publication
+from dataset_pipeline.storage.publishing import Day, Publication
 
 Latest = Mapping[tuple[str, Day], Publication]
 

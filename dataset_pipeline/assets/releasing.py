@@ -1,26 +1,22 @@
 """The release: everything published so far as an immutable folder, judged before it becomes visible.
 
-Lives here: `run_release` and the numbers the card and the manifest show. Keep out: shapes of rows
-(`transforms.release`), files (`storage.releases`), the card's words (`transforms.card`).
+Lives here: `run_release`, its recipe and its gate. Keep out: numbers (`release_facts`), shapes of rows
+(`transforms.release`), files (`storage.releases`), the words of the card (`transforms.card`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import platform
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import polars as pl
 
-import dataset_pipeline
-from dataset_pipeline import clock
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
-from dataset_pipeline.assets.plan import State, Status
+from dataset_pipeline.assets.plan import Status, missing_days, stale_days
+from dataset_pipeline.assets.release_facts import Content, card_facts, manifest_of
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.errors import BadDay, StalePublish
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
@@ -29,31 +25,14 @@ from dataset_pipeline.expectations.undated import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Split, Step, sha256_text
 from dataset_pipeline.spec.params import (
-    DedupParams,
-    FilterParams,
-    NormalizeParams,
     ReleaseParams,
     SplitParams,
 )
 from dataset_pipeline.storage import frames, releases
 from dataset_pipeline.storage.locks import hold_run_lock
-from dataset_pipeline.storage.warehouse import Day, NewPublication
+from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.transforms import release as shapes
-from dataset_pipeline.transforms.card import CardFacts, SourceFacts, card
-
-
-@dataclass(frozen=True)
-class _Content:
-    """All that one release is made of."""
-
-    tables: dict[str, pl.DataFrame]
-    batches: pl.DataFrame
-    rejects: pl.DataFrame
-    protected: pl.DataFrame
-    selection: shapes.Selection
-    released: pl.DataFrame
-    not_made: pl.DataFrame
-    """record_id, reason, detail of collected records that a step has not judged (its gate is closed)."""
+from dataset_pipeline.transforms.card import card
 
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
@@ -66,17 +45,6 @@ def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> 
     reads["missing days"] = ",".join(map(str, missing_days(status)))
     reads["stale days"] = ",".join(map(str, stale_days(status)))
     return recipes.recipe(RELEASE, context.params[RELEASE].hash(), reads)
-
-
-def missing_days(status: Status) -> list[dt.date]:
-    """Days of the calendar of which nothing reaches the release."""
-    return sorted({e.day for e in status.of(State.MISSING) if e.step == Step.SPLIT and e.day is not None})
-
-
-def stale_days(status: Status) -> list[dt.date]:
-    """Days that are released with rows of an older recipe."""
-    gone = set(missing_days(status))
-    return sorted({e.day for e in status.of(State.STALE, State.MISSING) if e.day is not None} - gone)
 
 
 def is_released(context: Context, latest: recipes.Latest, now: recipes.Recipe) -> bool:
@@ -117,9 +85,9 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         if any(j.blocks for j in judgements):
             context.warehouse.record_checks(checks, run_id)
             raise GateClosed(RELEASE, ["all"], judgements)  # type: ignore[list-item]
-        facts = _facts(context, content, params, status, days)
+        facts = card_facts(context, content, params, status, days)
         writer.text("README.md", card(facts))
-        manifest = _manifest(context, writer, content, params, status, run_id, now)
+        manifest = manifest_of(context, writer, content, params, status, run_id, now)
         _refuse_if_moved(context, latest)
         folder = writer.finish(manifest)
     except BaseException:
@@ -145,7 +113,7 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     )
 
 
-def _content(context: Context, days: list[dt.date]) -> _Content:
+def _content(context: Context, days: list[dt.date]) -> Content:
     REPORTER.get().phase(RELEASE, "reading tables")
     warehouse = context.warehouse
     tables = {str(step): warehouse.table(step) for step in DAILY_STEPS}
@@ -157,7 +125,7 @@ def _content(context: Context, days: list[dt.date]) -> _Content:
     )
     params = cast(ReleaseParams, context.params[RELEASE])
     selection = shapes.select(records, tables[Step.LABEL], params.task.answers_are_labels)
-    return _Content(
+    return Content(
         tables, warehouse.table("batches"), warehouse.table("rejects"), warehouse.table(PROTECTED), selection,
         shapes.with_row_numbers(selection.released), not_made,
     )  # fmt: skip
@@ -182,7 +150,7 @@ def _followed(tables: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame],
     return followed, pl.concat(waiting).sort("record_id")
 
 
-def _write(writer: releases.Writer, content: _Content, params: ReleaseParams) -> None:
+def _write(writer: releases.Writer, content: Content, params: ReleaseParams) -> None:
     for name in params.formats:
         for split in Split:
             if name == "parquet":
@@ -202,7 +170,7 @@ def _write(writer: releases.Writer, content: _Content, params: ReleaseParams) ->
 
 
 def _judge(
-    writer: releases.Writer, content: _Content, params: ReleaseParams, context: Context
+    writer: releases.Writer, content: Content, params: ReleaseParams, context: Context
 ) -> list[Judgement]:
     """Judge the written files, read back, against the tables."""
     released, withheld = content.released, content.selection.withheld
@@ -254,165 +222,3 @@ def _refuse_if_moved(context: Context, read: recipes.Latest) -> None:
         raise StalePublish(
             f"release: {moved[0]} was published again while the release was written; run again."
         )
-
-
-# --- numbers ------------------------------------------------------------------------------
-
-
-def funnel(
-    tables: dict[str, pl.DataFrame], withheld: int, released: int
-) -> list[tuple[str, int, int, dict[str, int]]]:
-    """step, records in, kept, dropped by reason, for every step and the release."""
-    rows = []
-    for step in DAILY_STEPS:
-        verdicts = tables[step].select("kept", "reason")
-        counted = verdicts.filter(~pl.col("kept")).group_by("reason").len().sort("reason")
-        rows.append((str(step), verdicts.height, verdicts.filter("kept").height, dict(counted.iter_rows())))
-    rows.append((RELEASE, released + withheld, released, {"contradiction": withheld} if withheld else {}))
-    return rows
-
-
-def _facts(
-    context: Context, content: _Content, params: ReleaseParams, status: Status, days: list[dt.date]
-) -> CardFacts:
-    released = content.released
-    clean = content.tables[Step.NORMALIZE].join(released.select("record_id"), on="record_id", how="semi")
-    normalize = cast(NormalizeParams, context.params[Step.NORMALIZE])
-    sets = content.protected.group_by("eval_set").len().sort("eval_set")
-    languages = (
-        clean["prompt_language"]
-        .drop_nulls()
-        .value_counts()
-        .sort("count", "prompt_language", descending=[True, False])
-    )
-    pii = (
-        clean.select(pl.col("pii_counts").explode())
-        .unnest("pii_counts")
-        .drop_nulls()
-        .group_by("name")
-        .agg(pl.col("count").sum())
-        .sort("name")
-    )
-    by_split = dict(released.group_by("split").len().iter_rows())
-    withheld = content.selection.withheld.height
-    return CardFacts(
-        name=params.name,
-        task=params.task,
-        license=params.license,
-        formats=params.formats,
-        days=(str(days[0]), str(days[-1])),
-        sources=_source_facts(content),
-        splits={s.value: int(by_split.get(s.value, 0)) for s in Split},
-        labels=_label_counts(released) if params.task.answers_are_labels else {},
-        funnel=funnel(content.tables, withheld, released.height),
-        rejected=content.rejects.height,
-        languages={str(code): int(n) for code, n in languages.iter_rows()},
-        pii={str(name): int(n) for name, n in pii.iter_rows()},
-        pii_action=normalize.pii.action,
-        eval_sets={str(name): int(n) for name, n in sets.iter_rows()},
-        decisions=params.decisions,
-        missing_days=[str(day) for day in missing_days(status)],
-        stale_days=[str(day) for day in stale_days(status)],
-        settings=_settings(context),
-        versions={"dataset_pipeline": dataset_pipeline.__version__} | recipes.libraries(RELEASE),
-    )
-
-
-def _source_facts(content: _Content) -> list[SourceFacts]:
-    collected = dict(content.tables[Step.INGEST].group_by("source").len().iter_rows())
-    released = dict(content.released.group_by("source").len().iter_rows())
-    facts = []
-    for source, part in sorted(content.batches.partition_by("source", as_dict=True).items()):
-        name = str(source[0])
-        last = part.sort("day", "uri").row(-1, named=True)
-        generator = json.loads(last["generator"]) if last["generator"] else None
-        words = (
-            f"{generator['model']} of {generator['provider']} (terms reviewed {generator['terms_reviewed']})"
-            if generator
-            else None
-        )
-        facts.append(
-            SourceFacts(
-                name, last["kind"], " and ".join(sorted(set(part["license"]))), last["holder"], ", ".join(last["uses"]),
-                int(collected.get(name, 0)), int(released.get(name, 0)), words,
-            )
-        )  # fmt: skip
-    return facts
-
-
-def _label_counts(released: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for label, split, n in released.group_by("label", "split").len().sort("label", "split").iter_rows():
-        counts.setdefault(str(label), {})[str(split)] = int(n)
-    return counts
-
-
-def _settings(context: Context) -> list[tuple[str, str]]:
-    """The thresholds of the steps, as `section.key` and value."""
-    spec = context.project.spec
-    filtering = cast(FilterParams, context.params[Step.FILTER])
-    near = {"ngram": cast(DedupParams, context.params[Step.DEDUP]).ngram}
-    shown = {
-        "dedup": {"near": spec.dedup.near.model_dump(mode="json") | near},
-        "filter": {
-            "input": filtering.prompt.model_dump(mode="json"), "output": filtering.answer.model_dump(mode="json"),
-            "max_tokens": filtering.max_tokens, "profanity.max_words": filtering.max_profane_words,
-            "automatic_replies": "drop" if filtering.drop_automatic_replies else "keep",
-        },
-        "normalize": spec.normalize.model_dump(mode="json"),
-        "decontaminate": spec.decontaminate.model_dump(mode="json", exclude={"sets"}),
-        "split": spec.split.model_dump(mode="json"),
-    }  # fmt: skip
-    return [(key, value) for section, values in shown.items() for key, value in _flat(section, values)]
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}", inner)]
-    if isinstance(value, list):
-        return [(prefix, ", ".join(map(str, value)) or "none")]
-    return [(prefix, "off" if value is None else str(value))]
-
-
-def _manifest(
-    context: Context, writer: releases.Writer, content: _Content, params: ReleaseParams, status: Status, run_id: str,
-    now: recipes.Recipe,
-) -> dict[str, Any]:  # fmt: skip
-    inputs = content.batches.select(
-        "source", "day", "uri", "sha256", "bytes", "rows_read", "rows_ingested", "rows_rejected", "license"
-    )
-    withheld = content.selection.withheld.height
-    return {
-        "name": params.name,
-        "version": writer.version(),
-        "created_at": clock.now().isoformat(timespec="seconds") + "Z",
-        "run_id": run_id,
-        "recipe": now.hash,
-        "files": {
-            f.path: {"sha256": f.sha256, "bytes": f.bytes, "rows": f.rows} for f in writer.files.values()
-        },
-        "counts": {
-            "ingested": content.tables[Step.INGEST].height,
-            "rejected": content.rejects.height,
-            "released": content.released.height,
-            "withheld": withheld,
-            "not_made": content.not_made.height,
-            "splits": {s.value: content.released.filter(pl.col("split") == s.value).height for s in Split},
-            "funnel": [
-                {"step": s, "in": i, "kept": k, "dropped": d}
-                for s, i, k, d in funnel(content.tables, withheld, content.released.height)
-            ],
-        },
-        "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],
-        "missing_days": [str(day) for day in missing_days(status)],
-        "stale_days": [str(day) for day in stale_days(status)],
-        "spec": context.project.spec.model_dump(mode="json"),
-        "versions": {"python": platform.python_version(), "dataset_pipeline": dataset_pipeline.__version__}
-        | recipes.libraries(RELEASE),
-    }
-
-
-def release_folder(context: Context) -> Path | None:
-    """The folder `releases/latest` points at, or None."""
-    version = releases.latest_version(context.project.releases_path)
-    return context.project.releases_path / version if version else None

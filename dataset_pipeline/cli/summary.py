@@ -11,8 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dataset_pipeline.assets.plan import Status
-from dataset_pipeline.assets.releasing import missing_days, stale_days
+from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, RELEASE
 from dataset_pipeline.storage import releases

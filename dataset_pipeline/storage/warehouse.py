@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,72 +20,31 @@ import duckdb
 import polars as pl
 
 from dataset_pipeline import clock
-from dataset_pipeline.errors import StalePublish, WarehouseBusy, WarehouseVersion
-from dataset_pipeline.records import EXTRA_TABLES, PROTECTED, RELEASE, TABLES, conform, empty
+from dataset_pipeline.errors import WarehouseBusy, WarehouseVersion
+from dataset_pipeline.records import EXTRA_TABLES, PROTECTED, RELEASE, conform
+from dataset_pipeline.storage.publishing import (
+    ORDER,
+    CheckRow,
+    Claim,
+    Day,
+    NewPublication,
+    Publication,
+    append_checks,
+    append_publications,
+    fetch,
+    insert,
+    keys,
+    refuse_if_superseded,
+    refuse_without_claim,
+    replace_days,
+    typed,
+)
 from dataset_pipeline.storage.schema import SCHEMA_VERSION, ddl
 
 WAIT_VARIABLE = "DATASET_PIPELINE_WAIT_SECONDS"
 DEFAULT_WAIT_SECONDS = 20.0
 _RETRY_SECONDS = 0.05
 _ONE_CHECKPOINT = "CHECKPOINT"
-
-Day = dt.date | None
-"""A collection day; None for what has no days (protected, release)."""
-
-
-@dataclass(frozen=True)
-class Publication:
-    """The newest publication of one step and day."""
-
-    seq: int
-    step: str
-    day: Day
-    recipe: str
-    content: str
-    handover: str
-    params_hash: str
-    inputs: str
-    row_count: int
-    kept_count: int
-    run_id: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to publish these days of a step, until a later run claims them."""
-
-    step: str
-    days: tuple[Day, ...]
-    token: int
-    run_id: str
-
-
-@dataclass(frozen=True)
-class NewPublication:
-    """What a publish appends for one day."""
-
-    day: Day
-    recipe: str
-    content: str
-    handover: str
-    params_hash: str
-    inputs: str
-    row_count: int
-    kept_count: int
-
-
-@dataclass(frozen=True)
-class CheckRow:
-    """One judged expectation, as kept in the `checks` table."""
-
-    step: str
-    name: str
-    severity: str
-    frame: str
-    passed: bool
-    is_warning: bool
-    observed: str
-    days: tuple[str, ...]
 
 
 class Warehouse:
@@ -196,7 +153,7 @@ class Warehouse:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """The result of one read-only query. A result is fetched whole: an open one blocks the next."""
         with self._connection(read_only=True) as connection:
-            return _fetch(connection, sql, parameters)
+            return fetch(connection, sql, parameters)
 
     def table(self, table: str, days: Sequence[dt.date] | None = None) -> pl.DataFrame:
         """Published rows of `table` with the types of records.TABLES, sorted for a stable order."""
@@ -207,7 +164,7 @@ class Warehouse:
     def staged(self, table: str, token: int) -> pl.DataFrame:
         """Staged rows of one claim, as DuckDB gives them: only an empty result is typed by us."""
         frame = self.query(f'SELECT * EXCLUDE (token) FROM staging."{table}" WHERE token = ?', [token])
-        return typed(frame, table) if frame.height == 0 else frame.sort(_ORDER[table], maintain_order=True)
+        return typed(frame, table) if frame.height == 0 else frame.sort(ORDER[table], maintain_order=True)
 
     def latest(self) -> dict[tuple[str, Day], Publication]:
         """The newest publication of every step and day."""
@@ -228,7 +185,7 @@ class Warehouse:
             token = connection.execute("SELECT nextval('claim_seq')").fetchone()[0]
             connection.execute(
                 "DELETE FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))",
-                [step, _keys(days)],
+                [step, keys(days)],
             )
             moment = clock.now()
             connection.executemany(
@@ -251,7 +208,7 @@ class Warehouse:
         shaped = {table: conform(frame, table) for table, frame in frames.items()}
         with self._connection() as connection:
             connection.execute("BEGIN")
-            _refuse_without_claim(connection, claim)
+            refuse_without_claim(connection, claim)
             for table, frame in shaped.items():
                 if table == PROTECTED:
                     connection.execute(f'DELETE FROM staging."{table}"')
@@ -259,7 +216,7 @@ class Warehouse:
                     connection.execute(
                         f'DELETE FROM staging."{table}" WHERE list_contains(?, day)', [list(claim.days)]
                     )
-                _insert(
+                insert(
                     connection, f'staging."{table}"', frame.with_columns(token=pl.lit(claim.token, pl.Int64))
                 )
             connection.execute("COMMIT")
@@ -284,15 +241,15 @@ class Warehouse:
         with self._connection() as connection:
             connection.execute("BEGIN")
             try:
-                _refuse_without_claim(connection, claim)
-                _refuse_if_superseded(connection, claim, reads, publications, moved)
+                refuse_without_claim(connection, claim)
+                refuse_if_superseded(connection, claim, reads, publications, moved)
                 for table in tables:
-                    _replace_days(connection, table, claim.token, moved)
+                    replace_days(connection, table, claim.token, moved)
                 moment = clock.now()
-                _append_publications(
+                append_publications(
                     connection, claim.step, publications, set(unchanged_days), claim.run_id, moment
                 )
-                _append_checks(connection, checks, claim.run_id, moment)
+                append_checks(connection, checks, claim.run_id, moment)
                 connection.execute("COMMIT")
             except BaseException:
                 # A failed commit has ended the transaction already: its own error is the one to tell.
@@ -309,8 +266,8 @@ class Warehouse:
         with self._connection() as connection:
             connection.execute("BEGIN")
             moment = clock.now()
-            _append_publications(connection, RELEASE, [new], set(), run_id, moment)
-            _append_checks(connection, checks, run_id, moment)
+            append_publications(connection, RELEASE, [new], set(), run_id, moment)
+            append_checks(connection, checks, run_id, moment)
             connection.execute("COMMIT")
             connection.execute(_ONE_CHECKPOINT)
 
@@ -318,152 +275,5 @@ class Warehouse:
         """Keep the judgement of a step that was not published."""
         with self._connection() as connection:
             connection.execute("BEGIN")
-            _append_checks(connection, checks, run_id, clock.now())
+            append_checks(connection, checks, run_id, clock.now())
             connection.execute("COMMIT")
-
-
-def _refuse_without_claim(connection: duckdb.DuckDBPyConnection, claim: Claim) -> None:
-    """Raise StalePublish unless the claim still stands for all its days."""
-    holders = connection.execute(
-        "SELECT day, token, run_id FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))",
-        [claim.step, _keys(claim.days)],
-    ).fetchall()
-    for day, token, run_id in holders:
-        if token != claim.token:
-            raise StalePublish(
-                f"{claim.step}: run {run_id} has claimed {day or 'it'} since; this run's rows are refused and the newer ones stand."
-            )
-    if {row[0] for row in holders} != set(claim.days):
-        raise StalePublish(f"{claim.step}: the claim on its days is gone; run again.")
-
-
-def _refuse_if_superseded(
-    connection: duckdb.DuckDBPyConnection,
-    claim: Claim,
-    reads: Mapping[tuple[str, Day], int | None],
-    publications: Sequence[NewPublication],
-    moved: Sequence[Day],
-) -> None:
-    steps = sorted({step for step, _ in reads})
-    newest = {
-        (step, day): seq
-        for step, day, seq in connection.execute(
-            "SELECT step, day, max(seq) FROM publications WHERE list_contains(?, step) GROUP BY ALL",
-            [steps],
-        ).fetchall()
-    }
-    for (step, day), seq in sorted(reads.items(), key=str):
-        if newest.get((step, day)) != seq:
-            raise StalePublish(
-                f"{claim.step}: {step} {day or ''} was published again while this step was computing; run again."
-            )
-    wanted = sum(p.row_count for p in publications if p.day in set(moved))
-    where = "" if claim.step == PROTECTED else "AND list_contains(?, day)"
-    parameters: list[Any] = [claim.token] if claim.step == PROTECTED else [claim.token, list(moved)]
-    staged = connection.execute(
-        f'SELECT count(*) FROM staging."{claim.step}" WHERE token = ? {where}', parameters
-    ).fetchone()
-    if moved and staged is not None and staged[0] != wanted:
-        raise StalePublish(f"{claim.step}: {staged[0]} staged rows where {wanted} were judged; run again.")
-
-
-def _keys(days: Sequence[Day]) -> list[dt.date]:
-    """Days as SQL values that can be compared; None becomes the first of all days."""
-    return [day or dt.date(1, 1, 1) for day in days]
-
-
-def _replace_days(connection: duckdb.DuckDBPyConnection, table: str, token: int, days: Sequence[Day]) -> None:
-    if not days:
-        return
-    columns = ", ".join(f'"{name}"' for name in TABLES[table])
-    if table == PROTECTED:
-        connection.execute(f'DELETE FROM main."{table}"')
-        connection.execute(
-            f'INSERT INTO main."{table}" BY NAME SELECT {columns} FROM staging."{table}" WHERE token = ?',
-            [token],
-        )
-        return
-    connection.execute(f'DELETE FROM main."{table}" WHERE list_contains(?, day)', [list(days)])
-    connection.execute(
-        f'INSERT INTO main."{table}" BY NAME SELECT {columns} FROM staging."{table}" WHERE token = ? AND list_contains(?, day)',
-        [token, list(days)],
-    )
-
-
-def _append_publications(
-    connection: duckdb.DuckDBPyConnection,
-    step: str,
-    publications: Sequence[NewPublication],
-    unchanged: set[Day],
-    run_id: str,
-    moment: dt.datetime,
-) -> None:
-    rows = [
-        [step, p.day, p.recipe, p.content, p.handover, p.params_hash, p.inputs, p.row_count, p.kept_count,
-         p.day in unchanged, run_id, moment]
-        for p in publications
-    ]  # fmt: skip
-    connection.executemany(
-        "INSERT INTO publications VALUES (nextval('publication_seq'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
-
-
-def _append_checks(
-    connection: duckdb.DuckDBPyConnection, checks: Sequence[CheckRow], run_id: str, moment: dt.datetime
-) -> None:
-    if checks:
-        connection.executemany(
-            "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                [
-                    c.step,
-                    c.name,
-                    c.severity,
-                    c.frame,
-                    c.passed,
-                    c.is_warning,
-                    c.observed,
-                    json.dumps(c.days),
-                    run_id,
-                    moment,
-                ]
-                for c in checks
-            ],
-        )
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
-    if frame.height == 0:
-        return
-    columns = ", ".join(f'"{name}"' for name in frame.columns)
-    connection.register("incoming", frame.to_arrow())
-    try:
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT {columns} FROM incoming")
-    finally:
-        connection.unregister("incoming")
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
-    relation = connection.sql(sql, params=list(parameters)) if parameters else connection.sql(sql)
-    frame = pl.from_arrow(relation.to_arrow_table())
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
-def typed(frame: pl.DataFrame, table: str) -> pl.DataFrame:
-    """`frame` as read from DuckDB, with the exact types and column order of `table`."""
-    if frame.height == 0:
-        return empty(table)
-    frame = frame.select(pl.col(name).cast(dtype) for name, dtype in TABLES[table].items())
-    return frame.sort(_ORDER[table], maintain_order=True)
-
-
-_ORDER: dict[str, list[str]] = {
-    table: (
-        ["record_id"]
-        if "record_id" in columns
-        else [n for n, t in columns.items() if not (isinstance(t, pl.DataType) and t.is_nested())]
-    )
-    for table, columns in TABLES.items()
-}
