@@ -81,7 +81,7 @@ def assert_unchanged(warehouse: Warehouse, before: tuple[pl.DataFrame, int, int]
 # --- all or nothing -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["_replace_days", "_append_publications", "_append_checks"])
+@pytest.mark.parametrize("place", ["replace_days", "append_publications", "append_checks"])
 def test_publish_that_fails_midway_leaves_everything_as_it_was(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
