@@ -101,15 +101,10 @@ def assert_whole(root: Path) -> None:
     for step in DAILY_STEPS:
         days = {day for name, day in latest if name == step}
         assert set(tables[step]["day"]) <= days
+        names = sorted((step, *EXTRA_TABLES.get(step, ())))
         for day in days:
-            parts = [
-                tables[name].filter(pl.col("day") == day)
-                for name in sorted((step, *EXTRA_TABLES.get(step, ())))
-            ]
-            assert latest[(step, day)].content == sha256_text(*(content_hash(part) for part in parts)), (
-                step,
-                day,
-            )
+            parts = [content_hash(tables[name].filter(pl.col("day") == day)) for name in names]
+            assert latest[(step, day)].content == sha256_text(*parts), (step, day)
     if (PROTECTED, None) in latest:
         assert latest[(PROTECTED, None)].content == content_hash(tables[PROTECTED])
     if (root / "releases" / "latest").is_symlink():

@@ -91,7 +91,7 @@ def run(spec: Path, as_json: bool, choice: Choice) -> int:
     steps = choice.steps()
     choice.check_days()
     project = checked_project(spec)
-    hold_run_lock(project.warehouse_path)
+    hold_run_lock(project.warehouse_path, on_wait=out.print)
     try:
         # After the wait for another run: what was seen before it may be gone.
         return _run(context_of(project), out, as_json, choice, steps)

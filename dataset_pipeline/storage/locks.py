@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -20,11 +21,14 @@ DEFAULT_RUN_WAIT_SECONDS = 600.0
 _held: dict[Path, IO[str]] = {}
 
 
-def hold_run_lock(warehouse: Path, wait_seconds: float | None = None) -> None:
+def hold_run_lock(
+    warehouse: Path, wait_seconds: float | None = None, on_wait: Callable[[str], None] | None = None
+) -> None:
     """Take the project's run lock for the life of this process; a second call is free.
 
     The kernel lets it go when the process ends, however it ends. Raises WarehouseBusy naming
     the process that holds it when `wait_seconds` (environment, else 600) are over.
+    on_wait is told once, in words, when there is somebody to wait for.
     """
     path = lock_path(warehouse)
     if path in _held:
@@ -34,14 +38,18 @@ def hold_run_lock(warehouse: Path, wait_seconds: float | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = path.open("a+", encoding="utf-8")
     deadline = time.monotonic() + wait_seconds
+    is_told = False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "another process"
+            if on_wait is not None and not is_told:
+                on_wait(f"waiting for {holder}, which is running this project (up to {wait_seconds:g} s)")
+                is_told = True
             if time.monotonic() >= deadline:
-                handle.seek(0)
-                holder = handle.read().strip() or "another process"
                 handle.close()
                 raise WarehouseBusy(
                     f"{path}: {holder} is running this project; waited {wait_seconds:g} s. "

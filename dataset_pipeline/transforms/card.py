@@ -95,7 +95,7 @@ def _front_matter(facts: CardFacts) -> str:
     spoken = sorted(code for code, n in facts.languages.items() if n >= MIN_LANGUAGE_SHARE * told)
     if spoken:
         lines.append("language:")
-        lines += [f"- {code}" for code in spoken]
+        lines += [f"- {_quoted(code)}" for code in spoken]  # unquoted, `no` is a truth value in YAML
     lines += [
         "task_categories:",
         f"- {_TASK_CATEGORIES[facts.task.type]}",
