@@ -53,6 +53,10 @@ class StalePublish(PipelineError):
     """What a step read has been published anew since, or a newer run has claimed its days."""
 
 
+class StepFailed(PipelineError):
+    """A step ended with an error that is not the user's to mend: a fault of ours."""
+
+
 @dataclass
 class BadDay(PipelineError):
     """Days of a step that cannot be made: a closed gate, or a file that is no batch."""

@@ -82,7 +82,7 @@ MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.NORMALIZE, "no_control_characters"): _left(" \x07"),
     (Step.NORMALIZE, "no_mojibake"): _left(" schÃ¶n"),
     (Step.NORMALIZE, "no_pii_left"): _left(" jo.miller@example.com"),
-    (Step.NORMALIZE, "no_phone_left"): _left(" +49 30 1234567"),
+    (Step.NORMALIZE, "no_pii_shapes_left"): _left(" +49 30 1234567"),
     (Step.NORMALIZE, "language_known"): _language_unknown,
     (Step.NORMALIZE, "roles_kept"): _turn_lost,
 }
@@ -116,7 +116,7 @@ def test_expectations_filter_examples_dropped_are_named_with_rule(made):
     [
         (" 4111 1111 1111 1111", "CREDIT_CARD"),
         (" DE89 3704 0044 0532 0130 00", "IBAN_CODE"),
-        (" 219-09-9999", "US_SSN"),
+        (" my SSN is 219-09-9999", "US_SSN"),
     ],
 )
 def test_expectations_normalize_other_personal_data_shuts(made, more, entity):
@@ -141,3 +141,9 @@ def test_expectations_normalize_dropped_row_may_hold_anything(made):
     # A record in another language is dropped as it came; nothing of it is released.
     case = made(Step.NORMALIZE)
     assert failing(judged(case.audit(with_text(case, spare(case), " \x07 jo.miller@example.com")))) == set()
+
+
+@pytest.mark.parametrize("harmless", [" invoice no. 219-09-9999", " IMEI 490154203237518"])
+def test_expectations_normalize_number_that_only_looks_personal_shuts_nothing(made, harmless):
+    found = judged(_left(harmless)(made(Step.NORMALIZE)))
+    assert found["no_pii_left"].passed

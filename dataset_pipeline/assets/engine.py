@@ -157,7 +157,7 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     judgements = _judge(context, step, done, staged, extras)
     checks = check_rows(step, judgements)
     if any(j.blocks for j in judgements):
-        warehouse.record_checks(checks, run_id)
+        warehouse.record_checks(checks, todo, run_id)
         raise GateClosed(step, todo, judgements)
     REPORTER.get().phase(step, "publishing")
     publications, unchanged = _publications(context, step, todo, done, staged, extras, latest)

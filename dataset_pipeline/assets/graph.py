@@ -9,8 +9,10 @@ calls the engine and tells Dagster what came of it. Keep out: the order of stage
 
 import datetime as dt
 import json
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,12 +25,14 @@ from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.assets.steps import Context
-from dataset_pipeline.errors import PipelineError
+from dataset_pipeline.errors import PipelineError, StepFailed
+from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES, Step
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
-from dataset_pipeline.storage.publishing import CheckRow
+from dataset_pipeline.storage.judgements import judgements
+from dataset_pipeline.storage.publishing import CheckRow, Day
 from dataset_pipeline.storage.warehouse import Warehouse
 
 # `backfill_policy` is marked as beta; the lock file pins the version it was tried with.
@@ -204,47 +208,59 @@ class _Run:
         from recording the materialization.
         """
         results = RESULTS.setdefault(self.context.run_id, [])
+        failure = ""
+        judged: Sequence[Judgement] = ()
         try:
             self.work = context_of(self.project)
             self.outcome = do(self.work)
         except GateClosed as closed:
             results.append(closed)
-            yield from map(_check_result, check_rows(self.step, closed.judgements))
-            raise dg.Failure(
-                f"The gate of {self.step} is closed; nothing was published.\n{closed}", allow_retries=False
-            ) from None
+            failure, judged = (
+                f"The gate of {self.step} is closed; nothing was published.\n{closed}",
+                closed.judgements,
+            )
         except PipelineError as error:
             results.append(error)
-            raise dg.Failure(str(error), allow_retries=False) from None
+            failure = str(error)
+        except Exception as error:
+            failure = _fault(self.step, error)
+            results.append(StepFailed(failure))
+        if failure:
+            # Raised out here: an exception keeps the one it was raised from, and a fault of ours could
+            # carry text of a record into Dagster's event log.
+            yield from map(_check_result, check_rows(self.step, judged))
+            raise dg.Failure(failure, allow_retries=False)
         results.append(self.outcome)
         for note in self.outcome.notes:
             self.context.log.info(note)
-        rows = check_rows(self.step, self.outcome.judgements) or stored_checks(self.work.warehouse, self.step)
+        rows = check_rows(self.step, self.outcome.judgements) or stored_checks(
+            self.work.warehouse, self.step, self.outcome.days
+        )
         yield from map(_check_result, rows)
 
 
-def stored_checks(warehouse: Warehouse, step: str) -> list[CheckRow]:
-    """The newest stored judgement of every expectation of a step that was up to date.
+def _fault(step: str, error: Exception) -> str:
+    """A fault of ours in words without its message, which may quote a record: kind and place."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{step}: failed with a fault of its own, nothing of it was published: {type(error).__name__} "
+        f"at {Path(place.filename).name}:{place.lineno}. Its message is not shown: it may hold text of a record."
+    )
+
+
+def stored_checks(warehouse: Warehouse, step: str, days: Sequence[Day]) -> list[CheckRow]:
+    """What was judged of the published rows of `days`, for a step that was up to date.
 
     An expectation that was never judged on these rows is not passed: it says so, as a warning.
     """
-    found = warehouse.query(
-        """SELECT name, severity, frame, passed, is_warning, observed, days FROM checks WHERE step = ?
-        QUALIFY row_number() OVER (PARTITION BY name ORDER BY judged_at DESC) = 1""",
-        [step],
+    known = {row.name: row for row in judgements(warehouse, step, days)}
+    unjudged = json.dumps(
+        {"observed": "not judged yet on these rows", "limit": "", "culprits": [], "record_ids": []}
     )
-    known = {row["name"]: row for row in found.iter_rows(named=True)}
-    rows = []
-    for e in EXPECTATIONS[step]:
-        row = known.get(e.name)
-        if row is None:
-            unjudged = json.dumps(
-                {"observed": "not judged yet on these rows", "limit": "", "culprits": [], "record_ids": []}
-            )
-            rows.append(CheckRow(step, e.name, e.severity, e.frame, False, True, unjudged, ()))
-        else:
-            rows.append(CheckRow(step=step, **(row | {"days": tuple(json.loads(row["days"]))})))
-    return rows
+    return [
+        known.get(e.name) or CheckRow(step, e.name, e.severity, e.frame, False, True, unjudged, ())
+        for e in EXPECTATIONS[step]
+    ]
 
 
 def _check_result(row: CheckRow) -> dg.AssetCheckResult:

@@ -57,7 +57,7 @@ def run_protected(context: Context, run_id: str) -> Outcome:
     judgements = judge(adjusted(PROTECTED_SUITE, params.gates), rows, gauges)
     checks = check_rows(PROTECTED, judgements)
     if any(j.blocks for j in judgements):
-        context.warehouse.record_checks(checks, run_id)
+        context.warehouse.record_checks(checks, [None], run_id)
         raise GateClosed(PROTECTED, ["all"], judgements)  # type: ignore[list-item]
     content = content_hash(staged)
     new = NewPublication(

@@ -116,19 +116,27 @@ def day_recipe(
         if protected is None:
             return None
         reads[PROTECTED] = protected.content
+    if step == Step.LABEL:
+        # Also dropped rows of dedup are looked at: an equal text with another label may be among them.
+        own = latest.get((Step.DEDUP, day))
+        reads[f"{Step.DEDUP} up to {day}"] = sha256_text(
+            running_hash(latest, Step.DEDUP, day, whole=True), own.content if own else ""
+        )
     if step in LOOK_BACK_STEPS:
         reads[f"{step} before {day}"] = running_hash(latest, step, day)
     return recipe(step, params.hash(), reads)
 
 
-def running_hash(latest: Latest, step: str, before: dt.date) -> str:
+def running_hash(latest: Latest, step: str, before: dt.date, whole: bool = False) -> str:
     """One hash over what `step` handed over on every published day before `before`, in order.
+
+    whole: over all its rows, dropped ones too.
 
     A day whose earlier steps have moved on without it (a gate closed between them) adds what it
     stands on now: looking back joins both, so what was seen is gone again once the day is mended.
     """
     past = sorted(
-        (day, p.handover)
+        (day, p.content if whole else p.handover)
         for (name, day), p in latest.items()
         if name == step and day is not None and day < before
     )

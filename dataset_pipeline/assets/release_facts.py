@@ -149,7 +149,21 @@ def _settings(context: Context) -> list[tuple[str, str]]:
         "decontaminate": spec.decontaminate.model_dump(mode="json", exclude={"sets"}),
         "split": spec.split.model_dump(mode="json"),
     }  # fmt: skip
-    return [(key, value) for section, values in shown.items() for key, value in _flat(section, values)]
+    changed = [
+        (
+            f"gates.{step}.{name}",
+            ", ".join(
+                f"{k} {v:g}" if isinstance(v, float) else f"{v}"
+                for k, v in gate.model_dump().items()
+                if v is not None
+            ),
+        )
+        for step, gates in sorted(spec.gates.items())
+        for name, gate in sorted(gates.items())
+    ]
+    return [
+        (key, value) for section, values in shown.items() for key, value in _flat(section, values)
+    ] + changed
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:

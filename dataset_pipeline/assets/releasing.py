@@ -83,7 +83,7 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         judgements = _judge(writer, content, params, context)
         checks = check_rows(RELEASE, judgements)
         if any(j.blocks for j in judgements):
-            context.warehouse.record_checks(checks, run_id)
+            context.warehouse.record_checks(checks, [None], run_id)
             raise GateClosed(RELEASE, ["all"], judgements)  # type: ignore[list-item]
         facts = card_facts(context, content, params, status, days)
         writer.text("README.md", card(facts))
@@ -124,7 +124,7 @@ def _content(context: Context, days: list[dt.date]) -> Content:
         splits, on="record_id", how="inner"
     )
     params = cast(ReleaseParams, context.params[RELEASE])
-    selection = shapes.select(records, tables[Step.LABEL], params.task.answers_are_labels)
+    selection = shapes.select(records, tables[Step.LABEL], params.task.answers_are_labels, tables[Step.DEDUP])
     return Content(
         tables, warehouse.table("batches"), warehouse.table("rejects"), warehouse.table(PROTECTED), selection,
         shapes.with_row_numbers(selection.released), not_made,

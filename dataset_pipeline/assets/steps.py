@@ -40,7 +40,7 @@ from dataset_pipeline.text import with_sides
 from dataset_pipeline.transforms import dedup, ingest, split
 from dataset_pipeline.transforms.decontaminate import decontaminate
 from dataset_pipeline.transforms.filter import examples_dropped, filter_records
-from dataset_pipeline.transforms.label import label_records
+from dataset_pipeline.transforms.label import contested, label_records
 from dataset_pipeline.transforms.normalize import normalize
 
 Days = tuple[dt.date, ...]
@@ -273,10 +273,18 @@ def _label(context: Context, days: Days) -> Work:
     params = cast(LabelParams, context.params[Step.LABEL])
     records = _input(context, Step.LABEL, days)
     history = frames.label_history(context.warehouse, min(days))
-    table = label_records(records, history, params)
+    known = None
+    if params.answers_are_labels:
+        known = contested(frames.dedup_answers(context.warehouse, max(days)))
+    table = label_records(records, history, params, _known_by_day(known))
     labels = pl.DataFrame({"label": list(params.labels)}, schema={"label": pl.String})
     carried = _carried(table, records, "label", "prompt_key", "answer_key")
     return _simple(context, Step.LABEL, days, records, table, carried, {"labels": labels, "history": history})
+
+
+def _known_by_day(known: pl.DataFrame | None) -> pl.Series | None:
+    """Contested records as their own day sees them: what a later day adds is measured at the release."""
+    return None if known is None else known.filter(pl.col("since") <= pl.col("day"))["record_id"]
 
 
 def _split(context: Context, days: Days) -> Work:

@@ -124,8 +124,11 @@ def _rejected(context: Context, record: str) -> pl.DataFrame:
     path, line = _place(context, record)
     if not line.isdigit():
         return pl.DataFrame()
+    # Of a day that was refused, the rejects wait in staging: nothing of it is published.
     return context.warehouse.query(
-        "SELECT day, source, uri, line, byte_offset, reason, detail FROM rejects WHERE (uri = ? OR ends_with(uri, '/' || ?)) AND line = ?",
+        """SELECT DISTINCT day, source, uri, line, byte_offset, reason, detail FROM (
+            SELECT * FROM rejects UNION ALL BY NAME SELECT * EXCLUDE (token) FROM staging.rejects)
+        WHERE (uri = ? OR ends_with(uri, '/' || ?)) AND line = ?""",
         [path, path, int(line)],
     )
 

@@ -25,6 +25,8 @@ from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.filter import examples_dropped
 from dataset_pipeline.transforms.ingest import missing_column_message, missing_columns
 
+PLACEHOLDER = "to be filled in"
+"""What `init` writes where only a person knows."""
 SNIFFED_ROWS = 200
 """Rows read of each file: enough to see its columns without reading it whole."""
 
@@ -153,6 +155,8 @@ def _advice(project: Project) -> Iterator[str]:
     for row in examples_dropped(project.params[Step.FILTER]).iter_rows(named=True):  # type: ignore[arg-type]
         yield f"{row['record_id']} of task.examples would be dropped by filter ({row['reason']}): the gate will close."
     for source in spec.sources:
+        if PLACEHOLDER in (source.rights.basis, source.rights.holder):
+            yield f"source {source.name}: its rights are still what `init` wrote: say who holds them and why you may use it."
         if source.mapped().id is None:
             yield f"source {source.name} maps no fields.id: reviews and `explain` will know its records by line only."
 
@@ -182,6 +186,7 @@ def verify(release: str, spec: Path) -> int:
         )
         return 0
     out.print(
-        "This release is not what was published. Restore the folder from a copy, or run `dataset-pipeline run` to write it again."
+        f"This release is not what was published. Restore the folder from a copy, or delete {folder.resolve()} and run "
+        "`dataset-pipeline run`: the newest release is then written again."
     )
     return 1

@@ -16,7 +16,7 @@ from dataset_pipeline.assets.engine import Outcome
 from dataset_pipeline.assets.graph import RESULTS
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.definitions import build_definitions
-from dataset_pipeline.errors import PipelineError
+from dataset_pipeline.errors import PipelineError, StepFailed
 
 _PID_TAG = "dataset_pipeline/pid"
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -31,10 +31,6 @@ run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
 """
-
-
-class StepFailed(PipelineError):
-    """A step ended with an error that is not the user's to mend: a fault of ours."""
 
 
 def ensure_home(home: Path) -> None:

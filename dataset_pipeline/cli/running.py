@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from dataset_pipeline import clock
 from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.protecting import protected_recipe
+from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.cli import show
@@ -106,7 +106,7 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     stretches = ranges(_days_to_make(status, choice)) if steps else []
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
-    report, since = _Report(), clock.now()
+    report = _Report()
     if not stretches and is_current:
         what = "what was asked for" if status.of(State.MISSING, State.STALE) else "every day"
         version = releases.latest_version(context.project.releases_path)
@@ -114,7 +114,7 @@ def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: l
     else:
         _print_plan(out, status, stretches, is_current)
         _make(context, out, status, stretches, steps, report)
-    return _finish(context, out, as_json, report, since)
+    return _finish(context, out, as_json, report)
 
 
 def _days_to_make(status: Status, choice: Choice) -> list[dt.date]:
@@ -175,6 +175,7 @@ def _make(
     from dataset_pipeline.cli.orchestrator import Orchestrator
 
     bars = show.Bars(out, len(stretches) * len(steps) + 2)
+    before = context.warehouse.latest()
     token = REPORTER.set(bars)
     try:
         with Orchestrator(context) as orchestrator, bars:
@@ -182,16 +183,19 @@ def _make(
                 _note_failure(report, orchestrator.materialize([PROTECTED]))
             if not report.failures:
                 _make_stretches(context, orchestrator, stretches, steps, report)
-            if not report.failures and (not report.bad or _has_published(context)):
+            if not report.failures and (not report.bad or _has_moved(context, before)):
                 _note_failure(report, orchestrator.materialize([RELEASE]))
     finally:
         REPORTER.reset(token)
         report.seconds = bars.seconds
 
 
-def _has_published(context: Context) -> bool:
-    """Whether there is anything to release: where every day was bad, its absence needs no words of its own."""
-    return any(step == Step.SPLIT for step, _ in context.warehouse.latest())
+def _has_moved(context: Context, before: Latest) -> bool:
+    """Whether a bad day left something new to release: else the last release stays as it is."""
+    now = context.warehouse.latest()
+    if (RELEASE, None) not in now:
+        return any(step == Step.SPLIT for step, _ in now)
+    return any(p != before.get(key) for key, p in now.items() if key[0] == Step.SPLIT)
 
 
 def _make_stretches(
@@ -265,20 +269,28 @@ def _note_failure(report: _Report, results: list[Outcome | PipelineError]) -> No
 # --- the end ------------------------------------------------------------------------------
 
 
-def _finish(context: Context, out: Console, as_json: bool, report: _Report, since: dt.datetime) -> int:
+def _by_reason(bad: dict[dt.date, list[str]]) -> dict[str, list[dt.date]]:
+    """Each reason once, with the days it set aside."""
+    days: dict[str, list[dt.date]] = {}
+    for day, reasons in sorted(bad.items()):
+        for reason in reasons:
+            days.setdefault(reason, []).append(day)
+    return days
+
+
+def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> int:
     status = status_of(context, protected_recipe(context))
-    summary = summarize(context, status, report.seconds, since)
+    summary = summarize(context, status, report.seconds)
     if summary["ingested"] or summary["rejected"]:
         show.print_funnel(out, summary["ingested"], summary["rejected"], funnel(context, summary))
     checks = summary["checks"]
     out.print(f"checks: {checks['passed']} passed, {checks['warned']} warned, {checks['failed']} failed")
-    for line in warnings(context, since):
+    for line in warnings(context, status):
         out.print(f"  warning: {line}")
     for line in first_rejects(context):
         out.print(f"  {line}")
-    for day, reasons in sorted(report.bad.items()):
-        for reason in reasons:
-            out.print(f"bad day {day}: {reason}")
+    for reason, days in _by_reason(report.bad).items():
+        out.print(f"bad {'day' if len(days) == 1 else 'days'} {_ranges_in_words(days)}: {reason}")
     for failure in report.failures:
         out.print(failure)
     for word in ("missing", "stale"):

@@ -23,7 +23,7 @@ from rich.table import Table
 
 def console(as_json: bool = False) -> Console:
     """Standard output; standard error where standard output is for a program."""
-    return Console(stderr=as_json, highlight=False, soft_wrap=True)
+    return Console(stderr=as_json, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Bars:

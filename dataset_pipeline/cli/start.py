@@ -216,7 +216,7 @@ def _spec_text(name: str, source: Path | None, guess: dict[str, Any] | None) -> 
         f"    path: {json.dumps(path, ensure_ascii=False)}   # {{date}} stands for the collection day: sources/{{date}}.jsonl",
         "    collected_at: 2026-01-01   # the day of collection, where the path has no {date}: put yours",
         "    # No rights, no entry: put the licence (SPDX expression), who holds the rights, and why you may use it.",
-        '    rights: {license: LicenseRef-first-party, holder: "Your firm", basis: "to be filled in", uses: [train, evaluate]}',
+        '    rights: {license: LicenseRef-first-party, holder: "to be filled in", basis: "to be filled in", uses: [train, evaluate]}',
     ]
     if "layout" in guess:
         lines.append(f"    layout: {guess['layout']}")

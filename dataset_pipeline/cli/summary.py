@@ -5,34 +5,28 @@ Lives here: counting what is published and released. Keep out: making anything (
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from dataset_pipeline.assets.plan import Status, missing_days, stale_days
+from dataset_pipeline.assets.plan import State, Status, missing_days, stale_days
+from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, RELEASE
 from dataset_pipeline.storage import releases
+from dataset_pipeline.storage.judgements import judgements
+from dataset_pipeline.storage.publishing import CheckRow
 
 SHOWN_REJECTS = 5
 """Enough to see what kind of fault it is; the release lists them all."""
 
 
-_JUDGED = """SELECT * FROM (
-        SELECT *, judged_at >= ? AS is_recent, CASE WHEN passed THEN 0 WHEN is_warning THEN 1 ELSE 2 END AS badness FROM checks)
-    QUALIFY row_number() OVER (PARTITION BY step, name
-        ORDER BY is_recent DESC, CASE WHEN is_recent THEN badness ELSE 0 END DESC, judged_at DESC) = 1"""
-"""Days that are made again without a bad one pass: that must not hide the judgement that set it aside."""
-
-
-def summarize(
-    context: Context, status: Status, seconds: dict[str, float], since: dt.datetime
-) -> dict[str, Any]:
+def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
     """The line of `run --json`: totals of what is published and released now.
 
-    checks: of each expectation the worst judgement since `since`, else its newest one.
+    checks: of each expectation the worst judgement that holds: of what is published, and of rows
+    that were refused and whose day is not up to date since.
     """
     warehouse = context.warehouse
     batches = warehouse.query(
@@ -50,12 +44,9 @@ def summarize(
     manifest = json.loads((folder / releases.MANIFEST).read_text(encoding="utf-8")) if folder else None
     if manifest and manifest["counts"]["withheld"]:
         dropped[RELEASE] = {"contradiction": manifest["counts"]["withheld"]}
-    judged = warehouse.query(
-        f"SELECT passed, is_warning, count(*) AS n FROM ({_JUDGED}) GROUP BY ALL", [since]
-    )
     counts = {"passed": 0, "warned": 0, "failed": 0}
-    for passed, is_warning, n in judged.iter_rows():
-        counts["passed" if passed else "warned" if is_warning else "failed"] += int(n)
+    for check in held(context, status):
+        counts["passed" if check.passed else "warned" if check.is_warning else "failed"] += 1
     return {
         "release": str(folder) if folder else None,
         "ingested": int(batches[0]),
@@ -83,21 +74,26 @@ def funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, in
     return rows
 
 
-def warnings(context: Context, since: dt.datetime) -> list[str]:
-    """The warnings among the judgements that `summarize` counts, a line each."""
-    found = context.warehouse.query(
-        f"SELECT step, name, observed, days FROM ({_JUDGED}) WHERE is_warning ORDER BY step, name", [since]
-    )
+def held(context: Context, status: Status) -> list[CheckRow]:
+    """The judgements that hold now."""
+    unfinished = [(e.step, e.day) for e in status.of(State.STALE, State.MISSING)]
+    latest = context.warehouse.latest()
+    if not is_released(context, latest, release_recipe(context, latest, status)):
+        unfinished.append((RELEASE, None))
+    return judgements(context.warehouse, unfinished=unfinished)
+
+
+def warnings(context: Context, status: Status) -> list[str]:
+    """The warnings that hold now, a line each."""
     lines = []
-    for step, name, observed, days in found.iter_rows():
-        facts = json.loads(observed)
-        on = json.loads(days)
+    for check in held(context, status):
+        if not check.is_warning:
+            continue
+        facts = json.loads(check.observed)
         culprits = f" by {', '.join(facts['culprits'])}" if facts.get("culprits") else ""
         limit = f" (limit {facts['limit']})" if facts.get("limit") else ""
-        lines.append(
-            f"{step}.{name}: {facts['observed']}{limit}{culprits}"
-            + (f" on {', '.join(on[:5])}" if on and on != ["all"] else "")
-        )
+        on = f" on {', '.join(check.days[:5])}" if check.days and check.days != ("all",) else ""
+        lines.append(f"{check.step}.{check.name}: {facts['observed']}{limit}{culprits}{on}")
     return lines
 
 

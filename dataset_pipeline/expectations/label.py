@@ -25,7 +25,7 @@ SUITE: tuple[Expectation, ...] = (
                 "between", "gauges", ("largest_label_share",), maximum=0.95, min_sample=MIN_SAMPLE, sample="kept"),
     Expectation("records_per_label", "A label of the spec has too few records so far.",
                 "between", "gauges", ("smallest_label_records",), "warning", minimum=10),
-    Expectation("contradictions", "Equal prompts with different labels: the annotators disagree or the label is unclear.",
+    Expectation("contradictions", "Equal prompts with different answers: the annotators disagree, the label is unclear, or variety is wanted.",
                 "between", "gauges", ("contradiction_share",), "warning", maximum=0.02, min_sample=MIN_SAMPLE, sample="kept"),
 )  # fmt: skip
 

@@ -16,7 +16,12 @@ from dataset_pipeline.expectations.common import (
 )  # fmt: skip
 from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.expectations.ingest import role_fault
-from dataset_pipeline.expectations.text_audit import has_control, has_mojibake, left_entities
+from dataset_pipeline.expectations.text_audit import (
+    has_control,
+    has_mojibake,
+    left_entities,
+    likely_entities,
+)
 from dataset_pipeline.records import Step
 
 SUITE: tuple[Expectation, ...] = (
@@ -25,8 +30,8 @@ SUITE: tuple[Expectation, ...] = (
     Expectation("no_mojibake", "Text with broken encoding was left.", "between", "gauges", ("mojibake_share",), maximum=0.002),
     Expectation("no_pii_left", "Personal data is left, found by patterns that the scrubber does not share.",
                 "in_set", "rows", ("pii_left",), values=("none",)),
-    Expectation("no_phone_left", "What looks like an international phone number is left.",
-                "in_set", "rows", ("phone_left",), "warning", values=("no",)),
+    Expectation("no_pii_shapes_left", "What looks like a phone or social security number is left; it may be the number of something else.",
+                "in_set", "rows", ("pii_likely",), "warning", values=("none",)),
     Expectation("language_known", "The language of most records could not be told: wrong column, or not text.",
                 "between", "gauges", ("unknown_language_share",), maximum=0.3, min_sample=MIN_SAMPLE, sample="kept"),
     Expectation("roles_kept", "Cleaning changed the turns of a record.", "between", "gauges", ("role_faults",), maximum=0),
@@ -34,20 +39,21 @@ SUITE: tuple[Expectation, ...] = (
 
 
 def rows(audit: Audit) -> pl.DataFrame:
-    """Adds has_control, pii_left and phone_left (words, never the text) for kept rows."""
+    """Adds has_control, pii_left and pii_likely (words, never the text) for kept rows."""
     texts = _texts(audit.staged)
     kept = audit.staged["kept"].fill_null(True).to_list()
     wanted = set(audit.extras["entities"]["entity"].to_list())
-    found = [left_entities(text) & wanted if keep else set() for text, keep in zip(texts, kept, strict=True)]
+    left = [left_entities(text) & wanted if keep else set() for text, keep in zip(texts, kept, strict=True)]
+    likely = [
+        likely_entities(text) & wanted if keep else set() for text, keep in zip(texts, kept, strict=True)
+    ]
     control = has_control(texts)
     return common_rows(audit).with_columns(
         has_control=pl.Series(
             ["yes" if c and k else "no" for c, k in zip(control, kept, strict=True)], dtype=pl.String
         ),
-        pii_left=pl.Series(
-            [", ".join(sorted(f - {"PHONE_NUMBER"})) or "none" for f in found], dtype=pl.String
-        ),
-        phone_left=pl.Series(["yes" if "PHONE_NUMBER" in f else "no" for f in found], dtype=pl.String),
+        pii_left=pl.Series([", ".join(sorted(f)) or "none" for f in left], dtype=pl.String),
+        pii_likely=pl.Series([", ".join(sorted(f)) or "none" for f in likely], dtype=pl.String),
     )
 
 

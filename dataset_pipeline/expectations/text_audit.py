@@ -20,6 +20,7 @@ _EMAIL = re.compile(
 )
 _CARD = re.compile(r"(?<![\d.,-])[3-6]\d{3}(?:[ -]?\d{3,6}){2,4}(?![\d.,-]?\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_SSN_WORD = re.compile(r"\b(?:ssn|social security)\b.{0,40}$", re.IGNORECASE | re.DOTALL)
 _SSN = re.compile(
     r"(?<![\d-])(?!000|666|9\d\d|078-05-1120|123-45-6789)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"
 )
@@ -36,10 +37,13 @@ def _luhn_holds(digits: str) -> bool:
     return total % 10 == 0
 
 
+_CARDS = re.compile(r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|3[47]\d{13}|6011\d{12}")
+"""Numbers by issuer, each with its own length: an IMEI has fifteen digits too, and also passes Luhn."""
+
+
 def _is_card(text: str) -> bool:
     digits = re.sub(r"\D", "", text)
-    starts = re.match(r"4|5[1-5]|3[47]|6011", digits)
-    return len(digits) in (15, 16) and starts is not None and _luhn_holds(digits)
+    return _CARDS.fullmatch(digits) is not None and _luhn_holds(digits)
 
 
 def _is_iban(text: str) -> bool:
@@ -51,7 +55,7 @@ def _is_iban(text: str) -> bool:
 
 
 def left_entities(text: str) -> set[str]:
-    """Entity types whose pattern still stands in `text` (checksums and shapes that are hardly chance)."""
+    """Entity types that certainly stand in `text`: a checksum holds, or the words before say so."""
     found = set()
     if "@" in text and _EMAIL.search(text):
         found.add("EMAIL_ADDRESS")
@@ -60,6 +64,15 @@ def left_entities(text: str) -> set[str]:
             found.add("CREDIT_CARD")
         if any(_is_iban(m.group()) for m in _IBAN.finditer(text)):
             found.add("IBAN_CODE")
+        if any(_SSN_WORD.search(text[max(0, m.start() - 60) : m.start()]) for m in _SSN.finditer(text)):
+            found.add("US_SSN")
+    return found
+
+
+def likely_entities(text: str) -> set[str]:
+    """Entity types whose mere shape stands in `text`: an invoice number may look like one, too."""
+    found = set()
+    if any(c.isdigit() for c in text):
         if _SSN.search(text):
             found.add("US_SSN")
         if "+" in text and _PHONE.search(text):

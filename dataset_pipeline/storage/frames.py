@@ -76,6 +76,20 @@ def dedup_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def dedup_answers(warehouse: Warehouse, up_to: dt.date) -> pl.DataFrame:
+    """record_id, day, comparison_key, answer_key, kept, reason of every dedup row up to a day."""
+    frame = warehouse.query(
+        """SELECT record_id, day, comparison_key, answer_key, kept, reason FROM main."dedup"
+        WHERE day <= ? ORDER BY record_id""",
+        [up_to],
+    )
+    return _cast(
+        frame,
+        {"record_id": pl.String, "day": pl.Date, "comparison_key": pl.String, "answer_key": pl.String,
+         "kept": pl.Boolean, "reason": pl.String},
+    )  # fmt: skip
+
+
 def split_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
     """Kept split rows of days before `before`, with source_rank, label and answer_key."""
     frame = warehouse.query(

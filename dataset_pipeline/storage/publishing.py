@@ -8,7 +8,6 @@ the write-ahead log.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -166,27 +165,29 @@ def append_publications(
 
 
 def append_checks(
-    connection: duckdb.DuckDBPyConnection, checks: Sequence[CheckRow], run_id: str, moment: dt.datetime
+    connection: duckdb.DuckDBPyConnection,
+    checks: Sequence[CheckRow],
+    judged_days: Sequence[Day],
+    is_published: bool,
+    run_id: str,
+    moment: dt.datetime,
 ) -> None:
+    """Keep a judgement of `judged_days`: of rows that became visible, or of rows that were refused."""
+    days = [word(day) for day in judged_days]
     if checks:
         connection.executemany(
-            "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                [
-                    c.step,
-                    c.name,
-                    c.severity,
-                    c.frame,
-                    c.passed,
-                    c.is_warning,
-                    c.observed,
-                    json.dumps(c.days),
-                    run_id,
-                    moment,
-                ]
+                [c.step, c.name, c.severity, c.frame, c.passed, c.is_warning, c.observed, list(c.days), days,
+                 is_published, run_id, moment]
                 for c in checks
             ],
-        )
+        )  # fmt: skip
+
+
+def word(day: Day) -> str:
+    """A day as checks name it; what has no days is `all`."""
+    return "all" if day is None else day.isoformat()
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
@@ -200,8 +201,13 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
         connection.unregister("incoming")
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
-    relation = connection.sql(sql, params=list(parameters)) if parameters else connection.sql(sql)
+Parameters = Sequence[Any] | Mapping[str, Any]
+"""Values of a query: by position, or by name."""
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters = ()) -> pl.DataFrame:
+    given = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
+    relation = connection.sql(sql, params=given) if parameters else connection.sql(sql)
     frame = pl.from_arrow(relation.to_arrow_table())
     assert isinstance(frame, pl.DataFrame)
     return frame

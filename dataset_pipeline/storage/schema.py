@@ -50,7 +50,8 @@ def ddl() -> list[str]:
         "CREATE TABLE claims (token BIGINT, step VARCHAR, day DATE, run_id VARCHAR, claimed_at TIMESTAMP)",
         """CREATE TABLE checks (
             step VARCHAR, name VARCHAR, severity VARCHAR, frame VARCHAR, passed BOOLEAN, is_warning BOOLEAN,
-            observed VARCHAR, days VARCHAR, run_id VARCHAR, judged_at TIMESTAMP)""",
+            observed VARCHAR, days VARCHAR[],
+            judged_days VARCHAR[], is_published BOOLEAN, run_id VARCHAR, judged_at TIMESTAMP)""",
         """CREATE VIEW latest_publications AS
             SELECT * FROM publications
             QUALIFY row_number() OVER (PARTITION BY step, day ORDER BY seq DESC) = 1""",

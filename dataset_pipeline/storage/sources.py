@@ -10,7 +10,7 @@ import datetime as dt
 import fnmatch
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dataset_pipeline.errors import Problem
 from dataset_pipeline.spec.load import Project
@@ -103,11 +103,11 @@ def calendar(project: Project, found: Found) -> list[dt.date]:
 
 
 def _files_of(root: Path, source: Source, place: str) -> tuple[list[SourceFile], list[Problem], list[str]]:
-    matched, problems = _matching(root, source.path.replace("{date}", "*"), place)
+    matched, problems = _matching(root, plain(source.path).replace("{date}", "*"), place)
     if source.collected_at is not None:
         files = [SourceFile(source.name, source.collected_at, p, _uri(root, p)) for p in matched]
         return files, problems, []
-    pattern = _date_pattern(source.path)
+    pattern = _date_pattern(plain(source.path))
     files, notes = [], []
     for path in matched:
         match = pattern.fullmatch(_uri(root, path))
@@ -128,6 +128,11 @@ def _files_of(root: Path, source: Source, place: str) -> tuple[list[SourceFile],
             )
         )
     return files, problems, notes
+
+
+def plain(path: str) -> str:
+    """`path` without `./` and doubled slashes, so that it compares with what the folder lists."""
+    return PurePosixPath(path).as_posix()
 
 
 def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Problem]]:

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -28,6 +27,7 @@ from dataset_pipeline.storage.publishing import (
     Claim,
     Day,
     NewPublication,
+    Parameters,
     Publication,
     append_checks,
     append_publications,
@@ -150,7 +150,7 @@ class Warehouse:
 
     # --- reading --------------------------------------------------------------------------
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
+    def query(self, sql: str, parameters: Parameters = ()) -> pl.DataFrame:
         """The result of one read-only query. A result is fetched whole: an open one blocks the next."""
         with self._connection(read_only=True) as connection:
             return fetch(connection, sql, parameters)
@@ -249,7 +249,7 @@ class Warehouse:
                 append_publications(
                     connection, claim.step, publications, set(unchanged_days), claim.run_id, moment
                 )
-                append_checks(connection, checks, claim.run_id, moment)
+                append_checks(connection, checks, claim.days, True, claim.run_id, moment)
                 connection.execute("COMMIT")
             except BaseException:
                 # A failed commit has ended the transaction already: its own error is the one to tell.
@@ -267,13 +267,13 @@ class Warehouse:
             connection.execute("BEGIN")
             moment = clock.now()
             append_publications(connection, RELEASE, [new], set(), run_id, moment)
-            append_checks(connection, checks, run_id, moment)
+            append_checks(connection, checks, [None], True, run_id, moment)
             connection.execute("COMMIT")
             connection.execute(_ONE_CHECKPOINT)
 
-    def record_checks(self, checks: Sequence[CheckRow], run_id: str) -> None:
+    def record_checks(self, checks: Sequence[CheckRow], days: Sequence[Day], run_id: str) -> None:
         """Keep the judgement of a step that was not published."""
         with self._connection() as connection:
             connection.execute("BEGIN")
-            append_checks(connection, checks, run_id, clock.now())
+            append_checks(connection, checks, days, False, run_id, clock.now())
             connection.execute("COMMIT")

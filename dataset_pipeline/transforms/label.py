@@ -15,14 +15,17 @@ from dataset_pipeline.records import Step, conform
 from dataset_pipeline.spec.params import LabelParams
 from dataset_pipeline.text import comparison_key, with_sides
 
-_SHOWN = re.compile(r"[^\W\d][\w /-]{0,39}")
-"""Labels that may stand in a detail: short words. Anything else could be a record's text."""
+_SHOWN = re.compile(r"[^\W\d][\w-]{0,23}")
+"""Labels that may stand in a detail: one short word. Anything else could be a record's text."""
 
 
-def label_records(records: pl.DataFrame, history: pl.DataFrame, params: LabelParams) -> pl.DataFrame:
+def label_records(
+    records: pl.DataFrame, history: pl.DataFrame, params: LabelParams, contested: pl.Series | None = None
+) -> pl.DataFrame:
     """TABLES['label'] for `records` (RECORDS columns, cleaned messages, any number of days).
 
-    history: prompt_key, answer_key of the kept label rows of earlier days.
+    history: prompt_key, answer_key of the kept label rows of earlier days. contested: ids of records
+    whose prompt, as collected, a near duplicate that dedup dropped had with another answer (`contested`).
     label: the spec's label (null for tasks without labels and for dropped rows).
     label_origin: `source`, or null. prompt_key: comparison key of the cleaned prompt.
     is_contradiction: an equal prompt with another answer is known on the same or an earlier day.
@@ -54,7 +57,35 @@ def label_records(records: pl.DataFrame, history: pl.DataFrame, params: LabelPar
             detail=pl.lit(None, pl.String),
         )
     decided = decided.with_columns(kept=pl.col("reason").is_null())
-    return conform(_with_contradictions(decided, history).sort("day", "record_id"), Step.LABEL)
+    measured = _with_contradictions(decided, history)
+    if contested is not None:
+        also = pl.col("kept") & pl.col("record_id").is_in(contested.implode())
+        measured = measured.with_columns(is_contradiction=pl.col("is_contradiction") | also)
+    return conform(measured.sort("day", "record_id"), Step.LABEL)
+
+
+def contested(deduplicated: pl.DataFrame) -> pl.DataFrame:
+    """record_id, day, others (ids of the dropped) and since (the day from which it is known) of kept records
+    whose prompt a dropped near duplicate had with another answer.
+
+    deduplicated: TABLES['dedup'] of all days up to the ones in question. Dropping the near duplicate must
+    not settle what its equal says otherwise. Exact duplicates need no look: their twin has the answer.
+    """
+    gone = deduplicated.filter(pl.col("reason") == "near").select(
+        "comparison_key", other="answer_key", known="day", dropped="record_id"
+    )
+    return (
+        deduplicated.filter("kept")
+        .select("record_id", "day", "comparison_key", "answer_key")
+        .join(gone, on="comparison_key")
+        .filter(
+            (pl.col("other") != pl.col("answer_key")) & (pl.col("answer_key") != "") & (pl.col("other") != "")
+        )
+        .with_columns(since=pl.max_horizontal("day", "known"))
+        .group_by("record_id", "day")
+        .agg(pl.col("since").min(), others=pl.col("dropped").unique().sort())
+        .sort("record_id")
+    )
 
 
 def contradicting(labelled: pl.DataFrame) -> pl.DataFrame:
@@ -105,6 +136,8 @@ def _detail(given: str | None, known: str | None) -> str | None:
     if known is not None:
         return None
     if not given:
-        return orjson.dumps({"rule": "unlabelled"}).decode()
-    shown = given if _SHOWN.fullmatch(given) else "(not shown: not a short word)"
-    return orjson.dumps({"rule": "unknown_label", "value": shown}).decode()
+        return orjson.dumps({"rule": "unlabelled", "threshold": "a label", "value": "none"}).decode()
+    shown = given if _SHOWN.fullmatch(given) else "(not shown: more than one short word)"
+    return orjson.dumps(
+        {"rule": "unknown_label", "threshold": "a label or alias of the spec", "value": shown}
+    ).decode()

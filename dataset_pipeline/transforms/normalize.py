@@ -187,6 +187,8 @@ def _verdict(side: dict[str, Any], params: NormalizeParams) -> tuple[str | None,
                 "language": language,
                 "threshold": MIN_SPEC_PROBABILITY,
                 "value": value,
+                "min_odds": MIN_ODDS,
+                "odds": round(side[f"{name}_language_probability"] / value, 3) if value else None,
             }
     return None, None
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from dataset_pipeline.records import DAILY_STEPS, MESSAGES, RELEASE, Split, Step
 from dataset_pipeline.spec.models import Task
-from dataset_pipeline.transforms.label import contradicting
+from dataset_pipeline.transforms.label import contested, contradicting
 
 ORIGIN = ["record_id", "source", "source_id", "day", "uri", "line"]
 """Where a record is from: the first columns of provenance and of dropped."""
@@ -29,11 +29,16 @@ class Selection:
     withheld: pl.DataFrame
 
 
-def select(records: pl.DataFrame, labelled: pl.DataFrame, answers_are_labels: bool) -> Selection:
+def select(
+    records: pl.DataFrame,
+    labelled: pl.DataFrame,
+    answers_are_labels: bool,
+    deduplicated: pl.DataFrame | None = None,
+) -> Selection:
     """Divide the records that split kept.
 
     records: record_id, split, label, messages (cleaned) of every kept record. labelled:
-    TABLES['label'] of all days. Where answers are labels, every side of a contradiction is
+    TABLES['label'] of all days; deduplicated: TABLES['dedup'] of all days. Where answers are labels, every side of a contradiction is
     withheld, also one whose other side a later step dropped: a person has to settle it.
     """
     ordered = records.sort("record_id")
@@ -41,7 +46,12 @@ def select(records: pl.DataFrame, labelled: pl.DataFrame, answers_are_labels: bo
         return Selection(ordered, _withheld(ordered.clear()))
     sides = contradicting(labelled)
     rivals = sides.group_by("prompt_key").agg(pl.col("record_id").sort().alias("sides"))
-    held = ordered.join(sides.join(rivals, on="prompt_key"), on="record_id", how="inner")
+    known = sides.join(rivals, on="prompt_key").select("record_id", "sides")
+    if deduplicated is not None:
+        # A near duplicate was dropped, and its equal says otherwise: the dropped side is not in `labelled`.
+        hidden = contested(deduplicated).select("record_id", sides=pl.concat_list("record_id", "others"))
+        known = pl.concat([known, hidden.join(known, on="record_id", how="anti")])
+    held = ordered.join(known, on="record_id", how="inner")
     return Selection(ordered.join(held, on="record_id", how="anti").sort("record_id"), _withheld(held))
 
 
@@ -52,7 +62,12 @@ def _withheld(held: pl.DataFrame) -> pl.DataFrame:
             record_id,
             "contradiction",
             orjson.dumps(
-                {"rule": "contradiction", "others": [s for s in sides if s != record_id][:20]}
+                {
+                    "others": [s for s in sides if s != record_id][:20],
+                    "rule": "contradiction",
+                    "threshold": 1,
+                    "value": len(sides),
+                }
             ).decode(),
         )
         for record_id, sides in (

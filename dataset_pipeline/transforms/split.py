@@ -328,7 +328,7 @@ def _judge(
         threshold=pl.lit(params.near.threshold),
         twin="twin",
     ).struct.json_encode()
-    unfair = pl.struct(rule="reason", split="split").struct.json_encode()
+    unfair = pl.struct(rule="reason", threshold=pl.lit("train"), value="split").struct.json_encode()
     return judged.with_columns(
         detail=pl.when("kept").then(pl.lit(None, pl.String)).when("is_unfair").then(unfair).otherwise(paired)
     )
