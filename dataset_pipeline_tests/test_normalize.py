@@ -67,6 +67,8 @@ def test_normalize_foreign_prompt_names_rule_value_and_threshold() -> None:
         "language": "de",
         "threshold": 0.02,
         "value": row["prompt_spec_probability"],
+        "min_odds": 10.0,
+        "odds": None,  # of a probability of nothing
     }
     assert row["detail"] == json.dumps(detail, sort_keys=True, separators=(",", ":"))
     assert row["prompt_language"] == "de"

@@ -140,8 +140,8 @@ def test_contradiction_is_withheld_on_both_sides_and_names_them() -> None:
     selection = shapes.select(frame, table, answers_are_labels=True)
     assert selection.released["record_id"].to_list() == ["c", "d"]
     assert selection.withheld.rows() == [
-        ("a", "contradiction", '{"rule":"contradiction","others":["b"]}'),
-        ("b", "contradiction", '{"rule":"contradiction","others":["a"]}'),
+        ("a", "contradiction", '{"others":["b"],"rule":"contradiction","threshold":1,"value":2}'),
+        ("b", "contradiction", '{"others":["a"],"rule":"contradiction","threshold":1,"value":2}'),
     ]
 
 
