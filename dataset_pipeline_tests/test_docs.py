@@ -167,10 +167,14 @@ def test_readme_failure_table_gives_every_row_an_exit_code_that_exists() -> None
 # --- the spec of the README -----------------------------------------------------------------
 
 
-def test_readme_spec_is_a_good_one() -> None:
-    shown = [code for language, code in _blocks(README) if language == "yaml"]
-    assert len(shown) == 1
-    data = yaml.safe_load(shown[0])
+def test_readme_spec_is_a_good_one_with_its_gates() -> None:
+    shown = [yaml.safe_load(code) for language, code in _blocks(README) if language == "yaml"]
+    data = next(block for block in shown if "sources" in block)
+    gates = next(block["gates"] for block in shown if "gates" in block)
+    assert len(shown) == 2
+    for step, changed in gates.items():
+        assert set(changed) <= {e.name for e in EXPECTATIONS[step]}
+    data["gates"] = gates
     data["sources"][0]["collected_at"] = data["sources"][0]["collected_at"].isoformat()
     spec = Spec.model_validate_json(json.dumps(data))
     assert len(spec.task.examples) >= 5
