@@ -111,7 +111,7 @@ def test_fault_of_ours_leaves_no_text_of_a_record_anywhere(
     spec.write_text(good, encoding="utf-8")
     assert result.exit_code == 1
     assert "filter: failed with a fault of its own" in result.output
-    assert "ValueError at test_mended.py:" in result.output
+    assert "ValueError at test_regressions.py:" in result.output
     assert "ZQXMARKER" not in result.output
     for file in project.rglob("*"):
         if file.is_file():
