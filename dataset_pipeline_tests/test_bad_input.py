@@ -74,6 +74,9 @@ def run(folder: Path, content: dict[str, Any], files: dict[str, bytes]) -> tuple
         (spec(split={"ratios": {"train": 0.9, "validation": 0.1, "test": 0.1}}), CLEAN, "split.ratios: ratios sum to 1.1, not 1."),
         (spec(decontaminate={"sets": [HELD | {"path": "sources/2026-03-01.jsonl"}]}), CLEAN, "is also the source 'inbox': protected items are never trained on."),
         (spec(gates={"ingest": {"reject_rat": {"max": 1, "reason": "r"}}}), CLEAN, "gates.ingest.reject_rat: the step has no such expectation."),
+        (spec(gates={"ingest": {"reject_rate": {"min": 0.1, "reason": "r"}}}), CLEAN, "gates.ingest.reject_rate.min: the expectation has no such limit."),
+        (spec(gates={"ingest": {"ids_unique": {"max": 3, "reason": "r"}}}), CLEAN, "gates.ingest.ids_unique.max: the expectation has no such limit."),
+        (spec(gates={"ingest": {"reject_rate": {"reason": "r"}}}), CLEAN, "gates.ingest.reject_rate: changes nothing."),
     ],
 )  # fmt: skip
 def test_bad_input_spec_is_refused_with_place_and_remedy(

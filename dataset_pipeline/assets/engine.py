@@ -104,8 +104,17 @@ def gate_problems(project: Project) -> Iterator[Problem]:
                 yield Problem(
                     f"{place}.{name}", "the step has no such expectation.", f"It has: {', '.join(known)}."
                 )
-            elif known[name].kind != "between" and (gate.min is not None or gate.max is not None):
-                yield Problem(f"{place}.{name}", "has no limit to change.", "Give a severity, or remove it.")
+                continue
+            limits = known[name]
+            for word, given, own in (("min", gate.min, limits.minimum), ("max", gate.max, limits.maximum)):
+                if given is not None and own is None:
+                    yield Problem(
+                        f"{place}.{name}.{word}", "the expectation has no such limit.", "Remove it."
+                    )
+            if gate.min is None and gate.max is None and gate.severity is None:
+                yield Problem(
+                    f"{place}.{name}", "changes nothing.", "Give min, max or severity beside the reason."
+                )
 
 
 _HASHES: dict[tuple[str, int, int], str] = {}
