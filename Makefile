@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEC ?= data/dataset.yaml
 
-.PHONY: help env run test lint types contracts tests test-faults test-real-data ui benchmark lock format clean
+.PHONY: help env run test lint types contracts tests test-faults test-servers test-real-data ui benchmark lock format clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -39,10 +39,13 @@ contracts: env
 	$(BIN)/lint-imports
 
 tests: env
-	$(BIN)/pytest -m "not real_data and not faults" -n 2
+	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 2
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
 	$(BIN)/pytest -m real_data
+
+test-servers: env ## tests against a database and an object store that they start on 127.0.0.1
+	$(BIN)/pytest -m servers
 
 test-faults: env ## long fault injection
 	$(BIN)/pytest -m faults
@@ -55,7 +58,7 @@ format: env ## format the code
 	$(BIN)/ruff check --fix .
 
 lock: env ## renew requirements.txt: hashes, no addresses
-	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --upgrade --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.txt
 
 clean: ## remove the environment and the sample's state

@@ -79,6 +79,9 @@ SPAN = pl.Struct(
     {"message": pl.Int32, "start": pl.Int32, "end": pl.Int32, "entity": pl.String, "score": pl.Float64}
 )
 
+COLUMN = pl.Struct({"name": pl.String, "kinds": pl.String})
+"""A column of a file, and the kinds of its values: text, number, boolean, list, object, joined by commas."""
+
 SIDE_SIGNALS: dict[str, pl.DataType | type[pl.DataType]] = {
     "words": pl.Int32,
     "lines": pl.Int32,
@@ -105,6 +108,9 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "line": pl.Int64,
         "byte_offset": pl.Int64,
         "messages": MESSAGES,
+        "prompt_turns": pl.Int32,
+        "rejected": MESSAGES,
+        "tools": pl.String,
         "label": pl.String,
         "group": pl.String,
         "created_at": pl.String,
@@ -200,6 +206,7 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "basis": pl.String,
         "uses": pl.List(pl.String),
         "generator": pl.String,
+        "columns": pl.List(COLUMN),
     },
     PROTECTED: {
         "eval_set": pl.String,
@@ -281,6 +288,10 @@ def record_id(source: str, day: str, payload: bytes, occurrence: int) -> str:
     return hashlib.sha256(head + payload).hexdigest()[:32]
 
 
+_HASHED_ROWS = 65_536
+"""Rows that are written out at once for hashing."""
+
+
 def content_hash(frame: pl.DataFrame) -> str:
     """Hash of a frame's rows, whatever their order: columns in schema order, rows sorted by all ids.
 
@@ -290,6 +301,9 @@ def content_hash(frame: pl.DataFrame) -> str:
         return sha256_text("empty", *frame.columns)
     sortable = [name for name, dtype in frame.schema.items() if not dtype.is_nested()]
     keys = ["record_id"] if "record_id" in frame.columns else sortable
-    buffer = io.BytesIO()
-    frame.sort(keys, maintain_order=True).write_ndjson(buffer)
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+    digest = hashlib.sha256()
+    for part in frame.sort(keys, maintain_order=True).iter_slices(_HASHED_ROWS):
+        buffer = io.BytesIO()
+        part.write_ndjson(buffer)
+        digest.update(buffer.getbuffer())
+    return digest.hexdigest()

@@ -26,11 +26,11 @@ import pytest
 import yaml
 
 from dataset_pipeline.assets import engine, protecting, releasing
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome, context_of, run_step
 from dataset_pipeline.assets.plan import Status, status_of
 from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, TABLES
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage.sources import calendar

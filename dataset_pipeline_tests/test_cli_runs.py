@@ -87,7 +87,7 @@ def test_cli_init_without_a_file_writes_a_spec_that_lacks_only_data(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("a.xlsx", b"x", "unknown suffix"),
+        ("a.xlsx", b"x", "is not an .xlsx workbook"),
         ("a.csv", b"", "a.csv: empty file: a CSV needs a header line"),
         ("a.csv", b"text,label\n", "holds no row that can be read"),
         ("absent.csv", None, "there is no such file"),

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -17,10 +18,14 @@ import yaml
 from dataset_pipeline.cli.main import main
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import PROTECTED, REASONS, RELEASE, Split, Step
-from dataset_pipeline.spec.models import Spec
+from dataset_pipeline.spec.meaning import semantic_problems
+from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Format, Layout, Reading, Shape, Spec
+from dataset_pipeline.storage.readers import READ_REASONS
+from dataset_pipeline.transforms.layouts import MAPPING_REASONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+READING = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
 CONTEXT = (ROOT / "CONTEXT.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted(
     [
@@ -126,6 +131,39 @@ def test_shown_command_exists(line: str) -> None:
 def test_shown_command_with_an_unknown_option_would_be_noticed() -> None:
     with pytest.raises(click.NoSuchOption):
         main.commands["run"].make_context("run", ["--no-such-option"])
+
+
+# --- what can be read ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "word",
+    sorted({*get_args(Format), *FORMAT_BY_SUFFIX, *get_args(Layout), *READ_REASONS, *MAPPING_REASONS}
+           | {*Reading.model_fields, *Shape.model_fields} - {"format", "layout", "fields", "explode", "records"}),
+)  # fmt: skip
+def test_reading_explains_every_format_layout_key_and_reason(word: str) -> None:
+    assert re.search(rf"`{re.escape(word)}[`:]", READING)
+
+
+def test_reading_shows_sources_that_a_spec_may_hold() -> None:
+    rights = {"license": "MIT", "holder": "We", "basis": "ours", "uses": ["train"]}
+    shown = [
+        s
+        for language, code in _blocks(READING)
+        if language == "yaml"
+        for s in yaml.safe_load(code)["sources"]
+    ]
+    assert len(shown) >= 6
+    for source in shown:
+        given = {"kind": "first_party", "rights": rights} | source
+        if "{date}" not in source.get("path", "") and "database" not in source:
+            given["collected_at"] = "2026-01-01"
+        content = {
+            "name": "x",
+            "task": {"behavior": "x", "type": "classification", "labels": ["a", "b"]},
+            "sources": [given],
+        }
+        assert semantic_problems(Spec.model_validate_json(json.dumps(content)), "x") == []
 
 
 # --- words ----------------------------------------------------------------------------------

@@ -13,11 +13,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dataset_pipeline.assets.steps import Context, work
+from dataset_pipeline.assets.context import Context
+from dataset_pipeline.assets.engine import Staging, staged_tables
+from dataset_pipeline.assets.steps import work
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.expectations.gate import Judgement, judge
 from dataset_pipeline.expectations.suites import SUITES
-from dataset_pipeline.records import EXTRA_TABLES, REASONS, Step
+from dataset_pipeline.records import REASONS, Step
 
 DAYS = (dt.date(2026, 10, 28), dt.date(2026, 10, 29))
 """Two days of three sources, far enough into the sample that not even a warning is due."""
@@ -53,13 +55,12 @@ Mutation = Callable[[Made], Audit]
 
 def made_of(context: Context, step: Step) -> Made:
     """Run `step` over DAYS, stage its rows and read them back."""
-    done = work(context, step, DAYS)
     claim = context.warehouse.claim(step, DAYS, "mutated")
-    context.warehouse.stage(claim, done.tables)
-    tables = {
-        name: context.warehouse.staged(name, claim.token) for name in (step, *EXTRA_TABLES.get(step, ()))
-    }
-    return Made(step, context, tables.pop(step), tables, done.audit)
+    staging = Staging(context.warehouse, claim)
+    done = work(context, step, DAYS, staging)
+    staging(done.tables)
+    staged, extras = staged_tables(context.warehouse, claim)
+    return Made(step, context, staged, extras, done.audit)
 
 
 def judged(audit: Audit) -> dict[str, Judgement]:

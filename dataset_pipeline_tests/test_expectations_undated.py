@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.assets import releasing
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed
 from dataset_pipeline.assets.protecting import run_protected
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.expectations.gate import Judgement, judge
 from dataset_pipeline.expectations.undated import PROTECTED_SUITE, protected_frames
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE

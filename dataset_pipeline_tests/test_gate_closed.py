@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.assets import engine
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, run_step
 from dataset_pipeline.assets.plan import State, status_of
 from dataset_pipeline.assets.protecting import protected_recipe
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.errors import BadDay
 from dataset_pipeline.records import TABLES, Step
 from dataset_pipeline_tests.conftest import sample_context
@@ -42,8 +42,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, mutate: Spoil) -> None:
     """From now on a step computes something else than it should."""
     whole = engine.work
 
-    def worse(context, step, days):
-        done = whole(context, step, days)
+    def worse(context, step, days, stage):
+        done = whole(context, step, days, stage)
         return replace(done, tables=done.tables | {step: mutate(done.tables[step])})
 
     monkeypatch.setattr(engine, "work", worse)

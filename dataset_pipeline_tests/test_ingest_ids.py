@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import pytest
-
-from dataset_pipeline.spec.models import Fields
-from dataset_pipeline.transforms.ingest import eval_item
+from dataset_pipeline.spec.models import Fields, Shape
+from dataset_pipeline.transforms.layouts import Refusal, eval_items
+from dataset_pipeline.transforms.occurrences import Occurrences
 from dataset_pipeline_tests.scenario import source
 from dataset_pipeline_tests.test_ingest import made, turn
 
@@ -25,7 +24,7 @@ def test_ingest_ids_do_not_depend_on_row_or_key_order() -> None:
 
 
 def test_ingest_equal_rows_are_numbered_across_the_files_of_a_day() -> None:
-    counts: dict[bytes, int] = {}
+    counts = Occurrences()
     first = made(ROWS[-1:], occurrences=counts).records["record_id"].to_list()
     second = made(ROWS[-1:], occurrences=counts).records["record_id"].to_list()
     assert [*first, *second] == made(ROWS[-2:]).records["record_id"].to_list()
@@ -69,16 +68,17 @@ def test_ingest_content_changes_with_what_is_mapped_alone() -> None:
 # --- evaluation items ---------------------------------------------------------------------
 
 
-def test_eval_item_gives_id_text_and_answer() -> None:
+def test_eval_items_give_id_text_and_answer() -> None:
     row = {"no": 5, "t": "Q", "u": "R", "l": "bug"}
-    assert eval_item(row, Fields(id="no", input=("t", "u"), output="l")) == ("5", "Q\n\nR", "bug")
+    shape = Shape(fields=Fields(id="no", input=("t", "u"), output="l"))
+    assert eval_items(row, shape) == [("5", "Q\n\nR", "bug")]
 
 
-def test_eval_item_of_a_conversation_is_all_but_the_system_prompt() -> None:
+def test_eval_items_of_a_conversation_are_all_but_the_system_prompt() -> None:
     row = {"messages": [turn("system", "S"), turn("user", "Q"), turn("assistant", "A")]}
-    assert eval_item(row, Fields(messages="messages")) == (None, "Q\n\nA", None)
+    assert eval_items(row, Shape(fields=Fields(messages="messages"))) == [(None, "Q\n\nA", None)]
 
 
-def test_eval_item_without_text_says_what_is_missing() -> None:
-    with pytest.raises(ValueError, match="missing_value: t is missing or null"):
-        eval_item({"u": "R"}, Fields(input="t"))
+def test_eval_items_without_text_say_what_is_missing() -> None:
+    found = eval_items({"u": "R"}, Shape(fields=Fields(input="t")))
+    assert found == [Refusal("missing_value", "t is missing or null")]

@@ -27,6 +27,7 @@ PERMISSIVE = frozenset(
 WEAK_COPYLEFT = {
     "certifi": ("MPL-2.0", "a list of certificates, used unchanged"),
     "orjson": ("MPL-2.0", "one part of the compiled library; used unchanged"),
+    "tld": ("MPL-1.1", "one of three licences to choose from; used unchanged, by trafilatura"),
     "tqdm": ("MPL-2.0", "some of its files; used unchanged"),
 }
 """Packages that may carry a licence which binds changes of their own files: licence, and why it is no matter.

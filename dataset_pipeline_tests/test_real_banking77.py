@@ -21,11 +21,11 @@ import polars as pl
 import pytest
 import yaml
 
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome, context_of, run_step
 from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, Step
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage.releases import verify

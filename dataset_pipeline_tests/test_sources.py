@@ -123,7 +123,7 @@ def test_discover_file_of_two_sources_is_a_problem(tmp_path: Path) -> None:
     )
     _, seen = found(tmp_path, content, "sources/2026-03-01.jsonl")
     assert [str(p) for p in seen.problems] == [
-        "dataset.yaml: sources: 2026-03-01.jsonl belongs to also and inbox. Let one source own a file."
+        "dataset.yaml: sources: 2026-03-01.jsonl belongs to also and inbox. Let one source own a file, or give each its own `records` (JSON) or `sheet` (Excel)."
     ]
 
 

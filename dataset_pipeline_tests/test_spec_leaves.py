@@ -20,7 +20,11 @@ from dataset_pipeline.spec.params import params_of
 
 FIELDS = {
     "id": "a", "input": ["b", "c"], "output": "d", "system": "e", "messages": "f", "created_at": "g", "group": "h",
-    "person_names": ["i"],
+    "person_names": ["i"], "chosen": "j", "rejected": "k",
+}  # fmt: skip
+READING = {
+    "encoding": "cp1252", "format": "csv", "records": "a", "delimiter": ";", "quotes": "none", "header": False,
+    "sheet": "one", "explode": "parts", "replies": "all",
 }  # fmt: skip
 RIGHTS = {"license": "MIT", "holder": "Example GmbH", "basis": "terms", "uses": ["train"]}
 GENERATOR = {
@@ -36,7 +40,10 @@ LIMITS = {
 }  # fmt: skip
 SOURCE = {
     "name": "one", "kind": "licensed", "rank": 2, "access": "by post", "path": "one/{date}.jsonl", "layout": "alpaca",
-    "fields": FIELDS, "encoding": "cp1252", "expected_daily": True, "rights": RIGHTS, "generator": GENERATOR,
+    "fields": FIELDS, **READING, "storage": {"anon": False}, "expected_daily": True, "rights": RIGHTS, "generator": GENERATOR,
+}  # fmt: skip
+QUERIED = {key: value for key, value in SOURCE.items() if key not in ("path", "storage")} | {
+    "name": "three", "database": {"url": "sqlite:///a.db", "query": "SELECT 1", "day": "made", "refresh_days": 1},
 }  # fmt: skip
 SINGLE = SOURCE | {"name": "two", "path": "two.csv", "collected_at": "2026-01-02"}
 MAXIMAL: dict[str, Any] = {
@@ -46,7 +53,7 @@ MAXIMAL: dict[str, Any] = {
         "behavior": "Label it.", "type": "classification", "system_prompt": "You label.",
         "labels": {"x": "the first", "y": "the second"}, "examples": [{"input": "an x", "output": "x"}],
     },
-    "sources": [SOURCE, SINGLE],
+    "sources": [SOURCE, SINGLE, QUERIED],
     "dedup": {"near": {"threshold": 0.8, "ngram": 3, "bands": 21, "rows": 6, "seed": 1, "bucket_cap": 200}},
     "filter": {
         "input": LIMITS, "output": LIMITS, "max_tokens": 4096, "chars_per_token": 4.0, "automatic_replies": "drop",
@@ -55,7 +62,7 @@ MAXIMAL: dict[str, Any] = {
     "normalize": {"languages": ["en"], "pii": {"entities": ["PERSON"], "action": "replace", "phone_regions": ["DE"]}},
     "decontaminate": {
         "ngram": 13, "min_coverage": 0.5, "min_contained_words": 5, "suspects": "review",
-        "sets": [{"name": "held", "path": "held.jsonl", "layout": "alpaca", "fields": FIELDS, "encoding": "cp1252"}],
+        "sets": [{"name": "held", "path": "held.jsonl", "layout": "alpaca", "fields": FIELDS, **READING}],
     },
     "label": {"aliases": {"ex": "x"}, "annotations": ["a.csv"], "min_agreement": 0.7, "aggregate": "majority"},
     "reviews": ["r.csv"],
@@ -74,12 +81,14 @@ INGEST, RELEASE, NEAR, EXAMPLES = (
 )
 FILTER, NORMALIZE, DECONTAMINATE = {"filter"}, {"normalize"}, {"decontaminate"}
 PROTECTED, SPLIT, REFUSED = {"protected"}, {"split"}, set[str]()
-"""REFUSED: no step reads it, and `load_project` refuses a spec that sets it (held in test_spec)."""
+"""REFUSED: no step reads it; `load_project` refuses a spec that sets it (held in test_spec), or it says how to fetch."""
 
 _MAPPING: dict[str, Any] = {
     "layout": "completion", "encoding": "utf-8", "fields.id": "z", "fields.input": ["c", "b"], "fields.output": "z",
     "fields.system": "z", "fields.messages": "z", "fields.created_at": "z", "fields.group": "z",
-    "fields.person_names": ["z"],
+    "fields.person_names": ["z"], "fields.chosen": "z", "fields.rejected": "z",
+    "format": "tsv", "records": "b", "delimiter": "|", "quotes": "standard", "header": True, "sheet": "two",
+    "explode": "others", "replies": "best",
 }  # fmt: skip
 _LIMITS: dict[str, Any] = {
     "min_words": 2, "max_words": None, "min_alpha_share": 0.2, "max_symbol_share": 0.7, "max_digit_share": 0.7,
@@ -94,7 +103,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "task.labels": ({"x": "the first", "y": "the second", "z": "new"}, {"dedup", "label", "release"}),
     "task.examples[].input": ("another x", EXAMPLES),
     "task.examples[].output": ("y", EXAMPLES),
-    "sources[].name": ("three", INGEST),
+    "sources[].name": ("four", INGEST),
     "sources[].kind": ("public_web", INGEST),
     "sources[].rank": (3, INGEST),
     "sources[].access": ("by hand", INGEST),  # shown only, but part of what ingest records of a source
@@ -108,6 +117,10 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "sources[].generator.provider": ("p2", INGEST),
     "sources[].generator.terms": ("t2", INGEST),
     "sources[].generator.terms_reviewed": ("2026-01-02", INGEST),
+    "sources[].storage": (
+        {"anon": True},
+        REFUSED,
+    ),  # how to get at it, not what it is: what was fetched is hashed
     **{f"sources[].{leaf}": (value, INGEST) for leaf, value in _MAPPING.items()},
     "dedup.near.threshold": (0.9, NEAR),
     "dedup.near.ngram": (4, NEAR),
@@ -159,6 +172,10 @@ def _instruction(data: dict[str, Any]) -> None:
     data["task"] |= {"type": "instruction", "labels": None}
 
 
+def _query(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda data: data["sources"][2]["database"].update({key: value})
+
+
 def _single_day(data: dict[str, Any]) -> None:
     data["sources"][1]["collected_at"] = "2026-01-03"
 
@@ -172,6 +189,11 @@ def _no_generator(data: dict[str, Any]) -> None:
 
 
 SPECIAL: dict[str, tuple[Callable[[dict[str, Any]], None], set[str]]] = {
+    # What a query gives is hashed when it is read; how it is asked changes nothing by itself.
+    "sources[].database.url": (_query("url", "sqlite:///b.db"), REFUSED),
+    "sources[].database.query": (_query("query", "SELECT 2"), REFUSED),
+    "sources[].database.day": (_query("day", "at"), REFUSED),
+    "sources[].database.refresh_days": (_query("refresh_days", 3), REFUSED),
     "task.type": (_instruction, EVERY),  # labels go with the type
     "sources[].collected_at": (_single_day, INGEST),
     "sources[].generator.permits_training": (_no_generator, INGEST),  # no is refused: the generator goes
@@ -246,7 +268,7 @@ def test_leaf_definition_of_a_label_reaches_the_card_only() -> None:
 
 
 def test_leaf_order_of_sources_reaches_no_step() -> None:
-    assert _readers_of_change(MAXIMAL | {"sources": [SINGLE, SOURCE]}) == set()
+    assert _readers_of_change(MAXIMAL | {"sources": [SINGLE, QUERIED, SOURCE]}) == set()
 
 
 def test_leaf_default_written_out_reaches_no_step() -> None:

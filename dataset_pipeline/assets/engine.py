@@ -15,8 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.context import INGEST_HANDOVER, Context, Work
 from dataset_pipeline.assets.recipes import Recipe
-from dataset_pipeline.assets.steps import Context, Work, work
+from dataset_pipeline.assets.steps import work
 from dataset_pipeline.errors import BadDay, Problem, SpecError
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge, observed_json
 from dataset_pipeline.expectations.suites import EXPECTATIONS, SUITES
@@ -133,10 +134,12 @@ def _sha256(path: Path) -> str:
 
 
 def file_map(context: Context) -> dict[dt.date, dict[str, tuple[str, str]]]:
-    """day to uri to (source, sha256)."""
+    """day to uri to (source, sha256); a file of which several sources read different parts is named with each."""
     files: dict[dt.date, dict[str, tuple[str, str]]] = {}
     for file in context.found.files:
-        files.setdefault(file.day, {})[file.uri] = (file.source, context.hashes[file.uri])
+        of_day = files.setdefault(file.day, {})
+        name = f"{file.uri} ({file.source})" if file.uri in of_day else file.uri
+        of_day[name] = (file.source, context.hashes[file.uri])
     return files
 
 
@@ -158,10 +161,11 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
         return Outcome(step, days, (), {}, (), seconds, (*older, "up to date: the same recipe is published"))
     REPORTER.get().step_started(step, len(todo))
     claim = warehouse.claim(step, todo, run_id)
-    done = work(context, step, todo)
+    staging = Staging(warehouse, claim)
+    done = work(context, step, todo, staging)
     REPORTER.get().phase(step, "staging")
-    warehouse.stage(claim, done.tables)
-    staged, extras = _staged(warehouse, claim)
+    staging(done.tables)
+    staged, extras = staged_tables(warehouse, claim)
     REPORTER.get().phase(step, "gate")
     judgements = _judge(context, step, done, staged, extras)
     checks = check_rows(step, judgements)
@@ -227,10 +231,25 @@ def _todo(
     return tuple(stale)
 
 
-def _staged(warehouse: Warehouse, claim: Claim) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
-    """The staged rows as they would become visible: read back, not taken from memory."""
+class Staging:
+    """Stages a step's tables as they come, in parts or at once."""
+
+    def __init__(self, warehouse: Warehouse, claim: Claim):
+        self._warehouse, self._claim, self._is_first = warehouse, claim, True
+
+    def __call__(self, tables: Mapping[str, pl.DataFrame]) -> None:
+        self._warehouse.stage_part(self._claim, tables, self._is_first)
+        self._is_first = False
+
+
+def staged_tables(warehouse: Warehouse, claim: Claim) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """The staged rows as they would become visible: read back, not taken from memory.
+
+    Of ingest without the texts, which may be larger than memory: a record's `content_sha` stands for them.
+    """
     tables = {
-        name: warehouse.staged(name, claim.token) for name in (claim.step, *EXTRA_TABLES.get(claim.step, ()))
+        name: warehouse.staged(name, claim.token, with_text=name != Step.INGEST)
+        for name in (claim.step, *EXTRA_TABLES.get(claim.step, ()))
     }
     return tables.pop(claim.step), tables
 
@@ -285,7 +304,8 @@ def _publications(
     result: list[NewPublication] = []
     unchanged: list[Day] = []
     parts = {name: _by_day(frame) for name, frame in {step: staged, **extras}.items()}
-    carried = _by_day(done.carried)
+    handed = staged.select(INGEST_HANDOVER) if done.carried is None else done.carried
+    carried = _by_day(handed)
     for day in todo:
         now = recipes.day_recipe(context.params, step, day, seen, files)
         assert now is not None  # `_todo` has seen every input published
@@ -295,7 +315,7 @@ def _publications(
                 for name, frames in sorted(parts.items())
             )
         )
-        handover = content_hash(carried.get(day, done.carried.clear()))
+        handover = content_hash(carried.get(day, handed.clear()))
         rows = parts[step].get(day, staged.clear())
         new = _publication(day, now, content, handover, rows)
         before = latest.get((step, day))

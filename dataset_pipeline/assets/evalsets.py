@@ -16,7 +16,7 @@ from dataset_pipeline.records import PROTECTED, TABLES
 from dataset_pipeline.spec.params import ProtectedParams
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.sources import eval_files
-from dataset_pipeline.transforms.ingest import eval_item
+from dataset_pipeline.transforms.layouts import Refusal, eval_items
 
 EXAMPLES = "examples"
 
@@ -49,23 +49,23 @@ def read_protected(root: Path, params: ProtectedParams) -> Protected:
     ]
     unreadable: list[str] = []
     for eval_set in params.sets:
-        fields = eval_set.mapped()
+        shape = eval_set.shape()
         files, problems = eval_files(root, eval_set, eval_set.name)
         if problems:
             raise SpecError(problems)
         for path in files:
             uri = path.relative_to(root).as_posix()
             try:
-                for row in readers.read_rows(path, eval_set.encoding):
+                for row in readers.read_rows(path, eval_set.reading()):
                     if isinstance(row, readers.Reject):
                         unreadable.append(f"{uri}:{row.line} {row.reason}")
                         continue
-                    try:
-                        item, text, answer = eval_item(row.payload, fields)
-                    except ValueError as error:
-                        unreadable.append(f"{uri}:{row.line} {error}")
-                        continue
-                    rows.append((eval_set.name, item or f"{path.name}:{row.line}", text, answer))
+                    for found in eval_items(row.payload, shape, uri):
+                        if isinstance(found, Refusal):
+                            unreadable.append(f"{uri}:{row.line} {found.reason}: {found.detail}")
+                            continue
+                        item, text, answer = found
+                        rows.append((eval_set.name, item or f"{path.name}:{row.line}", text, answer))
             except readers.UnreadableFile as error:
                 raise SpecError([Problem(f"decontaminate.sets ({eval_set.name})", str(error))]) from None
     frame = pl.DataFrame(rows, schema=TABLES[PROTECTED], orient="row")

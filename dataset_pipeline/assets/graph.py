@@ -20,11 +20,11 @@ import polars as pl
 from dagster._utils.warnings import BetaWarning
 
 from dataset_pipeline.assets import words
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
 from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.errors import PipelineError, StepFailed
 from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
@@ -58,7 +58,7 @@ def build_assets(project: Project, days: Sequence[dt.date]) -> list[dg.AssetsDef
 def _source_spec(source: Source) -> dg.AssetSpec:
     rights = source.rights
     metadata: dict[str, Any] = {
-        "path": source.path,
+        "path": source.local_path,
         "rank": source.effective_rank,
         "licence": rights.license,
         "holder": rights.holder,
@@ -69,7 +69,7 @@ def _source_spec(source: Source) -> dg.AssetSpec:
         metadata["access"] = source.access
     if source.generator:
         metadata["generator"] = f"{source.generator.model} ({source.generator.provider})"
-    suffix = source.path.removesuffix(".gz").rsplit(".", 1)[-1]
+    suffix = source.local_path.removesuffix(".gz").rsplit(".", 1)[-1]
     return dg.AssetSpec(
         ["source", source.name],
         description=f"{source.kind.replace('_', ' ').capitalize()} source. {source.access or ''}".strip(),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import file_map
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, Step
 from dataset_pipeline.storage.publishing import Day
 from dataset_pipeline.storage.sources import calendar

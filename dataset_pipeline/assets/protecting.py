@@ -9,9 +9,9 @@ import time
 from typing import cast
 
 from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.assets.evalsets import read_protected, set_hashes
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.expectations.gate import adjusted, judge
 from dataset_pipeline.expectations.undated import PROTECTED_SUITE, protected_frames
 from dataset_pipeline.progress import REPORTER

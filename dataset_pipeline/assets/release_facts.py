@@ -17,8 +17,8 @@ import polars as pl
 import dataset_pipeline
 from dataset_pipeline import clock
 from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, RELEASE, Split, Step
 from dataset_pipeline.spec.params import (
     DedupParams,

@@ -14,10 +14,10 @@ from typing import cast
 import polars as pl
 
 from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.release_facts import Content, card_facts, manifest_of
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.errors import BadDay, StalePublish
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import role_fault

@@ -13,13 +13,14 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import context_of
 from dataset_pipeline.assets.plan import State, ranges, status_of
 from dataset_pipeline.assets.protecting import protected_recipe
 from dataset_pipeline.assets.releasing import is_released, release_recipe
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.running import plan_lines
+from dataset_pipeline.cli.summary import reject_counts
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED
 from dataset_pipeline.spec.load import load_project
@@ -42,6 +43,10 @@ def status(spec: Path, as_json: bool) -> int:
         cells = [_days([e.day for e in entries if e.state is state]) for state in State]
         table.add_row(str(step), *cells, str(sum(e.rows for e in entries)), str(sum(e.kept for e in entries)))
     out.print(table)
+    rejected = reject_counts(context)
+    for source, counts in rejected.items():
+        reasons = ", ".join(f"{reason} {n}" for reason, n in counts.items())
+        out.print(f"rejected of {source}: {sum(counts.values())} ({reasons})")
     for steps, words in plan_lines(found):
         out.print(f"{steps}: {words}")
     out.print(
@@ -55,7 +60,8 @@ def status(spec: Path, as_json: bool) -> int:
         ]  # fmt: skip
         print(
             json.dumps(
-                {"steps": listed, "release": version, "release_is_current": is_current}, ensure_ascii=False
+                {"steps": listed, "rejected": rejected, "release": version, "release_is_current": is_current},
+                ensure_ascii=False,
             )
         )
     return 0

@@ -18,12 +18,15 @@ from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.load import Project, load_project, read_project
 from dataset_pipeline.spec.meaning import semantic_problems
+from dataset_pipeline.spec.models import Reading
 from dataset_pipeline.spec.params import IngestParams, release_formats
 from dataset_pipeline.storage import readers, releases
+from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
 from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.filter import examples_dropped
-from dataset_pipeline.transforms.ingest import missing_column_message, missing_columns
+from dataset_pipeline.transforms.ingest import missing_columns
+from dataset_pipeline.transforms.layouts import Refusal, eval_items
 
 PLACEHOLDER = "to be filled in"
 """What `init` writes where only a person knows."""
@@ -42,6 +45,7 @@ def check(spec: Path, as_json: bool) -> int:
     except SpecError as error:
         problems += error.problems
     if project is not None:
+        problems += _fetch_problems(project, advice)
         found = discover(project)
         problems += _problems(project, found)
         problems += [*_source_problems(project, found), *_set_problems(project)]
@@ -61,6 +65,19 @@ def check(spec: Path, as_json: bool) -> int:
         listed = [{"place": p.place, "message": p.message, "remedy": p.remedy} for p in problems]
         print(json.dumps({"problems": listed, "advice": advice}, ensure_ascii=False))
     return 2 if problems else 0
+
+
+def _fetch_problems(project: Project, advice: list[str]) -> list[Problem]:
+    """Fetch what lies elsewhere, unless the spec itself is wrong; what went wrong, as problems."""
+    if semantic_problems(project.spec, project.path.name):
+        return []
+    try:
+        advice += fetch_all(project.root, project.spec.sources, project.path.name).notes
+    except SpecError as error:
+        return error.problems
+    except readers.UnreadableFile as error:
+        return [Problem(*line.split(": ", 1)) for line in str(error).splitlines()]
+    return []
 
 
 def checked_project(spec: Path) -> Project:
@@ -86,10 +103,10 @@ def _source_problems(project: Project, found: Found) -> Iterator[Problem]:
     for file in found.files:
         source, place = sources[file.source], f"source {file.source}: {file.uri}"
         try:
-            columns, rows = _first_rows(file.path, source.encoding)
-            missing = missing_columns(source, columns) if columns else []
+            columns, rows = _first_rows(file.path, source.reading)
+            missing = missing_columns(source.shape, params.task_type, columns) if columns else []
             if missing:
-                raise ingest.MissingColumn(missing_column_message(missing, columns))
+                raise ingest.MissingColumn(missing, columns)
             batch = ingest.ingest(rows, source, params, file.day, file.uri)
         except (readers.UnreadableFile, ingest.MissingColumn, OSError) as error:
             yield Problem(place, str(error).removeprefix(f"{file.path}: "))
@@ -108,35 +125,30 @@ def _source_problems(project: Project, found: Found) -> Iterator[Problem]:
 def _set_problems(project: Project) -> Iterator[Problem]:
     """Evaluation sets that cannot be read, and their first row that is no item."""
     for index, eval_set in enumerate(project.spec.decontaminate.sets):
-        fields, optional = eval_set.mapped(), eval_set.optional_columns()
+        shape = eval_set.shape()
         for path in eval_files(project.root, eval_set, "")[0]:
             place = (
                 f"decontaminate.sets[{index}] ({eval_set.name}): {path.relative_to(project.root).as_posix()}"
             )
             try:
-                columns, rows = _first_rows(path, eval_set.encoding)
-                missing = [
-                    c
-                    for c in ingest.mapped_columns(fields)
-                    if c not in optional and columns and c not in columns
-                ]
+                columns, rows = _first_rows(path, eval_set.reading())
+                missing = missing_columns(shape, None, columns) if columns else []
                 if missing:
-                    raise ValueError(missing_column_message(missing, columns))
+                    raise ingest.MissingColumn(missing, columns)
                 for row in rows:
                     if isinstance(row, readers.Reject):
                         raise ValueError(f"line {row.line}: {row.reason} ({row.detail}).")
-                    try:
-                        ingest.eval_item(row.payload, fields)
-                    except ValueError as error:
-                        raise ValueError(f"line {row.line}: {error}.") from None
-            except (readers.UnreadableFile, ValueError, OSError) as error:
+                    for found in eval_items(row.payload, shape, path.name):
+                        if isinstance(found, Refusal):
+                            raise ValueError(f"line {row.line}: {found.reason}: {found.detail}.")
+            except (readers.UnreadableFile, ingest.MissingColumn, ValueError, OSError) as error:
                 yield Problem(place, str(error).removeprefix(f"{path}: "))
 
 
-def _first_rows(path: Path, encoding: str) -> tuple[list[str], list[readers.RawRow | readers.Reject]]:
+def _first_rows(path: Path, reading: Reading) -> tuple[list[str], list[readers.RawRow | readers.Reject]]:
     """The columns of a file, as far as its first rows show them, and these rows."""
-    columns = readers.columns_of(path, encoding)
-    rows = list(islice(readers.read_rows(path, encoding), SNIFFED_ROWS))
+    columns = readers.columns_of(path, reading)
+    rows = list(islice(readers.read_rows(path, reading), SNIFFED_ROWS))
     if columns is None:
         columns = list(
             dict.fromkeys(name for row in rows if isinstance(row, readers.RawRow) for name in row.payload)

@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.protecting import protected_recipe
 from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.checking import checked_project
 from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
 from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
+from dataset_pipeline.spec.load import Project, read_project
+from dataset_pipeline.spec.meaning import semantic_problems
+from dataset_pipeline.spec.places import is_fetched
 from dataset_pipeline.storage import releases
+from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
+from dataset_pipeline.storage.readers import UnreadableFile
 
 if TYPE_CHECKING:
     from dataset_pipeline.cli.orchestrator import Orchestrator
@@ -82,6 +87,8 @@ class _Report:
     lost: dict[str, str] = field(default_factory=dict)
     """uri of a file that is no batch to what is wrong with it."""
     failures: list[str] = field(default_factory=list)
+    not_fetched: list[str] = field(default_factory=list)
+    """What did not answer: what was fetched from there before is used."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -90,23 +97,49 @@ def run(spec: Path, as_json: bool, choice: Choice) -> int:
     out = show.console(as_json)
     steps = choice.steps()
     choice.check_days()
-    project = checked_project(spec)
+    project = read_project(spec)
+    must_fetch = any(is_fetched(source) for source in project.spec.sources)
+    if not must_fetch or semantic_problems(project.spec, project.path.name):
+        checked_project(spec)
     hold_run_lock(project.warehouse_path, on_wait=out.print)
     try:
+        report = _Report()
+        if must_fetch:
+            _fetch(project, out, report)
+        project = checked_project(spec)
         # After the wait for another run: what was seen before it may be gone.
-        return _run(context_of(project), out, as_json, choice, steps)
+        return _run(context_of(project), out, as_json, choice, steps, report)
     finally:
         release_run_lock(project.warehouse_path)
 
 
-def _run(context: Context, out: Console, as_json: bool, choice: Choice, steps: list[str]) -> int:
+def _fetch(project: Project, out: Console, report: _Report) -> None:
+    """Bring what lies elsewhere beside the spec, with a line of progress.
+
+    A place that does not answer fails the run in the end; what was fetched before is used until then.
+    """
+    token = REPORTER.set(bars := show.Bars(out, 1))
+    try:
+        with bars:
+            notes = fetch_all(project.root, project.spec.sources, project.path.name).notes
+    except UnreadableFile as error:
+        report.not_fetched += str(error).splitlines()
+        notes = ()
+    finally:
+        REPORTER.reset(token)
+    for note in notes:
+        out.print(f"note: {note}")
+
+
+def _run(
+    context: Context, out: Console, as_json: bool, choice: Choice, steps: list[str], report: _Report
+) -> int:
     for note in context.found.notes:
         out.print(f"note: {note}")
     status = status_of(context, protected_recipe(context))
     stretches = ranges(_days_to_make(status, choice)) if steps else []
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
-    report = _Report()
     if not stretches and is_current:
         what = "what was asked for" if status.of(State.MISSING, State.STALE) else "every day"
         version = releases.latest_version(context.project.releases_path)
@@ -248,13 +281,13 @@ def _refuse_lost_sources(context: Context, error: BadDay, report: _Report) -> No
 def _truncated(context: Context, days: list[str]) -> dict[str, str]:
     """Files of the refused days that break off, from the rows the gate left in staging for inspection."""
     found = context.warehouse.query(
-        """SELECT DISTINCT uri, line FROM staging.rejects
+        """SELECT DISTINCT uri, line, detail FROM staging.rejects
         WHERE reason = 'truncated_file' AND list_contains(?, day::VARCHAR) ORDER BY uri""",
         [days],
     )
     return {
-        uri: f"{uri}: breaks off after line {line}: the gzip data end early. Send the file again, whole."
-        for uri, line in found.iter_rows()
+        uri: f"{uri}: breaks off at line {line}: {detail}. Send the file again, whole."
+        for uri, line, detail in found.iter_rows()
     }
 
 
@@ -293,6 +326,8 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
         out.print(f"bad {'day' if len(days) == 1 else 'days'} {_ranges_in_words(days)}: {reason}")
     for failure in report.failures:
         out.print(failure)
+    for failure in report.not_fetched:
+        out.print(f"not fetched: {failure}")
     for word in ("missing", "stale"):
         if summary[f"{word}_days"]:
             out.print(f"{word} days: {', '.join(summary[f'{word}_days'])}")
@@ -303,4 +338,4 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
         out.print("no release yet")
     if as_json:
         print(json.dumps(summary, sort_keys=True))
-    return 1 if report.bad or report.failures else 0
+    return 1 if report.bad or report.failures or report.not_fetched else 0

@@ -10,16 +10,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.plan import State, Status, missing_days, stale_days
 from dataset_pipeline.assets.releasing import is_released, release_recipe
-from dataset_pipeline.assets.steps import Context
 from dataset_pipeline.records import DAILY_STEPS, RELEASE
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.judgements import judgements
 from dataset_pipeline.storage.publishing import CheckRow
 
-SHOWN_REJECTS = 5
-"""Enough to see what kind of fault it is; the release lists them all."""
+SHOWN_REJECTS = 12
+"""Kinds of rejected rows that are shown, one of each; the release lists every row."""
 
 
 def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
@@ -98,14 +98,30 @@ def warnings(context: Context, status: Status) -> list[str]:
 
 
 def first_rejects(context: Context) -> list[str]:
-    """Where the first rejected rows are and what is wrong with them; never what they say."""
-    found = context.warehouse.query("SELECT uri, line, reason, detail FROM rejects ORDER BY day, uri, line")
+    """The first rejected row of each kind (source and reason): where it is and what is wrong; never what it says."""
+    found = context.warehouse.query(
+        """SELECT uri, line, reason, detail, count(*) OVER kind AS n FROM rejects
+        WINDOW kind AS (PARTITION BY source, reason)
+        QUALIFY row_number() OVER (PARTITION BY source, reason ORDER BY day, uri, line) = 1
+        ORDER BY day, uri, line"""
+    )
     lines = [
-        f"rejected {uri}:{line}: {reason} ({detail})"
-        for uri, line, reason, detail in found.head(SHOWN_REJECTS).iter_rows()
+        f"rejected {uri}:{line}: {reason} ({detail})" + (f", and {n - 1} more of this kind" if n > 1 else "")
+        for uri, line, reason, detail, n in found.head(SHOWN_REJECTS).iter_rows()
     ]
     left = found.height - len(lines)
-    return [*lines, f"and {left} more: see rejects.parquet of the release"] if left else lines
+    return [*lines, f"and {left} kinds more: see rejects.parquet of the release"] if left else lines
+
+
+def reject_counts(context: Context) -> dict[str, dict[str, int]]:
+    """source to reason to the number of rows that are rejected now."""
+    counts: dict[str, dict[str, int]] = {}
+    found = context.warehouse.query(
+        "SELECT source, reason, count(*)::BIGINT AS n FROM rejects GROUP BY ALL ORDER BY source, n DESC, reason"
+    )
+    for source, reason, n in found.iter_rows():
+        counts.setdefault(source, {})[reason] = n
+    return counts
 
 
 def relative(path: Path) -> str:

@@ -28,6 +28,8 @@ SUITE: tuple[Expectation, ...] = (
                 "between", "gauges", ("truncated_files",), maximum=0),
     Expectation("roles_valid", "Turns do not alternate, or a record that has an answer does not end with the assistant.",
                 "between", "gauges", ("role_faults",), maximum=0),
+    Expectation("columns_keep_type", "A mapped column holds another kind of value than on the days before: the export changed.",
+                "between", "gauges", ("retyped_columns",), maximum=0),
     Expectation("files_not_empty", "A file came without a single row.", "between", "gauges", ("empty_files",), "warning", maximum=0),
     Expectation("sources_came", "A source that is expected daily sent nothing.",
                 "between", "gauges", ("silent_sources",), "warning", maximum=0),
@@ -42,7 +44,7 @@ def rows(audit: Audit) -> pl.DataFrame:
 
 
 def gauges(audit: Audit) -> pl.DataFrame:
-    """extras: rejects, batches, silent (date, silent_sources, silent_sources_culprit)."""
+    """extras: rejects, batches, silent (date, silent_sources, silent_sources_culprit), drift (likewise, retyped_columns)."""
     rejects, batches, silent = (audit.extras[name] for name in ("rejects", "batches", "silent"))
     result = common_gauges(audit)
     result = with_gauge(result, per_day(batches, pl.col("rows_read").sum(), "rows_read"), 0)
@@ -55,6 +57,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
         result, _named(rejects.filter(pl.col("reason") == "truncated_file"), "uri", "truncated_files"), 0
     )
     result = with_gauge(result, silent, 0)
+    result = with_gauge(result, audit.extras["drift"], 0)
     result = with_gauge(result, _role_faults(audit.staged), 0)
     result = with_gauge(result, _repeated_ids(audit.staged), 0)
     result = with_gauge(result, _rejected(rejects), 0)

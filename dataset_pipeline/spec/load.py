@@ -27,6 +27,7 @@ from dataset_pipeline.spec.meaning import (
 )
 from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.spec.params import Params, params_of
+from dataset_pipeline.spec.places import is_remote
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,11 @@ def _early_problems(path: Path, data: dict[str, Any]) -> list[Problem]:
     problems = []
     for place, item in items:
         given, rights = item.get("path"), item.get("rights")
-        if isinstance(given, str) and (reason := path_problem(given)):
+        if (
+            isinstance(given, str)
+            and not (place.startswith("sources") and is_remote(given))
+            and (reason := path_problem(given))
+        ):
             problems.append(Problem(f"{path.name}: {place}.path", reason, PATH_REMEDY))
         licence = rights.get("license") if isinstance(rights, dict) else None
         if isinstance(licence, str) and (reason := licence_problem(licence)):
@@ -147,7 +152,10 @@ def _problem(path: Path, item: Any) -> Problem:
     if kind == "value_error":
         return Problem(place, f"{message.removeprefix('Value error, ')}.")
     got = item.get("input")
-    shown = f" (it is {got!r})" if isinstance(got, str | int | float | bool) and len(repr(got)) < 80 else ""
+    # What a database or a storage is given may hold a password.
+    is_secret = bool({"database", "storage"} & {*map(str, steps)}) or "://" in str(got)
+    is_short = isinstance(got, str | int | float | bool) and len(repr(got)) < 80
+    shown = f" (it is {got!r})" if is_short and not is_secret else ""
     remedy = "Put it in quotes." if kind == "string_type" and isinstance(got, bool | int | float) else ""
     return Problem(place, f"{message}{shown}.", remedy)
 

@@ -7,12 +7,14 @@ version does not build. Keep out: keys and types (`models`), opening files (`sto
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from dataset_pipeline.errors import Problem
-from dataset_pipeline.spec.models import LAYOUTS, Readable, Spec
+from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Readable, Spec
 from dataset_pipeline.spec.params import release_formats
+from dataset_pipeline.spec.places import place_problems
 
 PATH_REMEDY = "Put the file below the spec's folder and name it relative to the spec."
 LICENCE_REMEDY = "Use an SPDX expression (MIT, CC-BY-4.0, …) or LicenseRef-… for your own terms."
@@ -52,6 +54,8 @@ def semantic_problems(spec: Spec, where: str) -> list[Problem]:
                     "is blank: no rights, no entry.",
                     "Say who holds them, and on what ground you may use it.",
                 )
+        for key, message, remedy in place_problems(source):
+            report(f"{place}.{key}", message, remedy)
         if source.path.count("{date}") > 1:
             report(f"{place}.path", "has {date} twice.", "Keep one; use * for the other.")
     for index, eval_set in enumerate(spec.decontaminate.sets):
@@ -60,7 +64,9 @@ def semantic_problems(spec: Spec, where: str) -> list[Problem]:
         if "{date}" in eval_set.path:
             report(f"{place}.path", "an evaluation set has no days.", "Remove {date}; globs are allowed.")
         for source in spec.sources:
-            if _paths_meet(source.path, eval_set.path):
+            if _paths_meet(source.local_path, eval_set.path) and not source.reading().may_share_file(
+                eval_set.reading()
+            ):
                 report(
                     place,
                     f"is also the source {source.name!r}: protected items are never trained on.",
@@ -126,31 +132,22 @@ def _check_built(spec: Spec, report: Any) -> None:
 
 
 def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None:
-    reason = path_problem(item.path)
+    reason = path_problem(item.local_path)
     if reason:
         report(f"{place}.path", reason, PATH_REMEDY)
-    suffixes = PurePosixPath(item.path).suffixes
-    kinds = [s for s in suffixes if s not in (".gz",)]
-    if (
-        not kinds
-        or kinds[-1] not in (".jsonl", ".ndjson", ".csv", ".tsv")
-        or (".gz" in suffixes and suffixes[-1] != ".gz")
-    ):
+    reading = item.reading()
+    if reading.format is None:
         report(
             f"{place}.path",
-            f"{item.path!r} is of a format that is not read.",
-            "Use .jsonl, .ndjson, .csv or .tsv, plain or .gz.",
+            f"{item.path!r} does not say its format.",
+            f"Name it (`format: jsonl`), or use one of {', '.join(FORMAT_BY_SUFFIX)}; text formats may be packed as .gz or .zst.",
         )
-    if item.layout is not None and item.layout not in LAYOUTS:
-        report(
-            f"{place}.layout",
-            f"the layout {item.layout!r} is not read by this version.",
-            "Use chat, alpaca, completion or fields.",
-        )
-        return
+    for key, words in _unfit_keys(item, reading.format):
+        report(f"{place}.{key}", words, "Remove the key.")
     fields, task = item.mapped(), spec.task
     is_source = hasattr(item, "kind")
-    if fields.messages is None and fields.input is None:
+    has_turns = fields.messages is not None or item.layout in ("tree", "preference")
+    if not has_turns and fields.input is None:
         report(
             f"{place}.fields",
             "neither input nor messages is mapped.",
@@ -158,19 +155,49 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
         )
     if fields.messages is not None and fields.input is not None:
         report(f"{place}.fields", "input and messages are both mapped.", "Keep one.")
-    if task.type == "classification" and item.layout == "chat":
+    if task.type == "classification" and is_source and (has_turns or item.layout in TURN_LAYOUTS):
         report(
             f"{place}.layout",
-            "chat cannot become classification: a conversation has no label column.",
+            f"{item.layout or 'a conversation'} cannot become classification: a conversation has no label column.",
             "Map fields.input and fields.output.",
         )
-    if (
-        is_source
-        and task.type in ("instruction", "completion")
-        and fields.messages is None
-        and fields.output is None
-    ):
+    elif is_source and has_turns:
+        for name in release_formats(spec):
+            if name in ("alpaca", "completion") and task.type != "chat":
+                report(
+                    "release.formats",
+                    f"{name!r} cannot hold the conversations of several turns that {place} may bring.",
+                    "Say type: chat, or formats: [chat, parquet].",
+                )
+    if is_source and task.type in ("instruction", "completion") and not has_turns and fields.output is None:
         report(f"{place}.fields", f"a record of a {task.type} task needs an answer.", "Map fields.output.")
+
+
+TURN_LAYOUTS = frozenset({"chat", "sharegpt", "transcript", "tree", "preference"})
+"""Layouts whose rows are conversations."""
+
+_KEY_FORMATS: dict[str, frozenset[str]] = {
+    "records": frozenset({"json"}),
+    "delimiter": frozenset({"csv", "tsv"}),
+    "quotes": frozenset({"csv", "tsv"}),
+    "header": frozenset({"csv", "tsv", "excel"}),
+    "sheet": frozenset({"excel"}),
+    "encoding": frozenset({"jsonl", "json", "csv", "tsv", "text", "files", "html"}),
+}
+"""Keys of a source to the formats that read them."""
+
+
+def _unfit_keys(item: Readable, format_: str | None) -> Iterator[tuple[str, str]]:
+    """Keys that are given and would do nothing: a reader of the spec would think that they do."""
+    given = item.model_fields_set
+    for key, formats in _KEY_FORMATS.items():
+        if key in given and format_ is not None and format_ not in formats:
+            yield key, f"means nothing for format {format_}: it is of {', '.join(sorted(formats))}."
+    if "replies" in given and item.layout != "tree":
+        yield "replies", "means nothing without layout: tree."
+    for side in ("chosen", "rejected"):
+        if getattr(item.fields, side) is not None and item.layout not in (None, "preference"):
+            yield f"fields.{side}", f"means nothing for layout {item.layout}."
 
 
 def path_problem(path: str) -> str | None:

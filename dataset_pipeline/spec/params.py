@@ -17,13 +17,14 @@ from dataset_pipeline.spec.models import (
     Decision,
     EvalSet,
     Example,
-    Fields,
     Gate,
     Generator,
     Near,
     Pii,
     Ratios,
+    Reading,
     Rights,
+    Shape,
     SideLimits,
     Source,
     Spec,
@@ -55,9 +56,9 @@ class SourceParams(BaseModel):
     path: str
     collected_at: str | None
     access: str | None
-    encoding: str
-    fields: Fields
-    optional_columns: tuple[str, ...]
+    reading: Reading = Reading()
+    shape: Shape
+    """Its fields are those of the layout, overridden by those given."""
     rights: Rights
     generator: Generator | None
     expected_daily: bool
@@ -186,12 +187,11 @@ def _source(source: Source) -> SourceParams:
         name=source.name,
         kind=source.kind,
         rank=source.effective_rank,
-        path=source.path,
+        path=source.local_path,
         collected_at=source.collected_at.isoformat() if source.collected_at else None,
         access=source.access,
-        encoding=source.encoding,
-        fields=source.mapped(),
-        optional_columns=tuple(sorted(source.optional_columns())),
+        reading=source.reading(),
+        shape=source.shape(),
         rights=source.rights,
         generator=source.generator,
         expected_daily=source.expected_daily,

@@ -11,7 +11,7 @@ from polars._typing import PolarsDataType
 
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, TABLES, Step
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a table changes; an older warehouse is refused with what to do."""
 
 _SQL_TYPES: dict[object, str] = {

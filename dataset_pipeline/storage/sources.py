@@ -10,12 +10,13 @@ import datetime as dt
 import fnmatch
 import re
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from dataset_pipeline.errors import Problem
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.meaning import PATH_REMEDY, path_problem
-from dataset_pipeline.spec.models import EvalSet, Source
+from dataset_pipeline.spec.models import EvalSet, Reading, Source
 
 MAX_CALENDAR_DAYS = 20_000
 """Some 55 years: a longer calendar is a mistyped date, not a history."""
@@ -59,17 +60,20 @@ def discover(project: Project) -> Found:
             problems.append(
                 Problem(
                     place,
-                    f"no file matches {source.path!r} below {project.root.name}/.",
+                    f"no file matches {source.local_path!r} below {project.root.name}/.",
                     "Mend the path, or put the file there.",
                 )
             )
-    problems += _shared_files(files, project.path.name)
+    readings = {source.name: source.reading() for source in project.spec.sources}
+    problems += _shared_files(files, readings, project.path.name)
     files.sort(key=lambda f: (f.day, f.source, f.uri))
     for index, eval_set in enumerate(project.spec.decontaminate.sets):
         place = f"{project.path.name}: decontaminate.sets[{index}] ({eval_set.name}).path"
         matched, set_problems = eval_files(project.root, eval_set, place)
         problems += set_problems
-        source_paths = {f.path.resolve() for f in files}
+        source_paths = {
+            f.path.resolve() for f in files if not readings[f.source].may_share_file(eval_set.reading())
+        }
         problems += [
             Problem(
                 place,
@@ -103,11 +107,11 @@ def calendar(project: Project, found: Found) -> list[dt.date]:
 
 
 def _files_of(root: Path, source: Source, place: str) -> tuple[list[SourceFile], list[Problem], list[str]]:
-    matched, problems = _matching(root, plain(source.path).replace("{date}", "*"), place)
+    matched, problems = _matching(root, plain(source.local_path).replace("{date}", "*"), place)
     if source.collected_at is not None:
         files = [SourceFile(source.name, source.collected_at, p, _uri(root, p)) for p in matched]
         return files, problems, []
-    pattern = _date_pattern(plain(source.path))
+    pattern = _date_pattern(plain(source.local_path))
     files, notes = [], []
     for path in matched:
         match = pattern.fullmatch(_uri(root, path))
@@ -170,7 +174,8 @@ def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Pr
     return files, problems
 
 
-def _shared_files(files: list[SourceFile], where: str) -> list[Problem]:
+def _shared_files(files: list[SourceFile], readings: dict[str, Reading], where: str) -> list[Problem]:
+    """Files of which two sources read the same rows."""
     owners: dict[Path, set[str]] = {}
     for file in files:
         owners.setdefault(file.path.resolve(), set()).add(file.source)
@@ -178,10 +183,10 @@ def _shared_files(files: list[SourceFile], where: str) -> list[Problem]:
         Problem(
             f"{where}: sources",
             f"{path.name} belongs to {' and '.join(sorted(names))}.",
-            "Let one source own a file.",
+            "Let one source own a file, or give each its own `records` (JSON) or `sheet` (Excel).",
         )
         for path, names in sorted(owners.items())
-        if len(names) > 1
+        if any(not readings[a].may_share_file(readings[b]) for a, b in combinations(sorted(names), 2))
     ]
 
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from dataset_pipeline import clock
 from dataset_pipeline.errors import WarehouseBusy, WarehouseVersion
-from dataset_pipeline.records import EXTRA_TABLES, PROTECTED, RELEASE, conform
+from dataset_pipeline.records import EXTRA_TABLES, MESSAGES, PROTECTED, RELEASE, TABLES, conform
 from dataset_pipeline.storage.publishing import (
     ORDER,
     CheckRow,
@@ -161,9 +161,18 @@ class Warehouse:
         frame = self.query(f'SELECT * FROM main."{table}" {where}', parameters)
         return typed(frame, table)
 
-    def staged(self, table: str, token: int) -> pl.DataFrame:
-        """Staged rows of one claim, as DuckDB gives them: only an empty result is typed by us."""
-        frame = self.query(f'SELECT * EXCLUDE (token) FROM staging."{table}" WHERE token = ?', [token])
+    def staged(self, table: str, token: int, with_text: bool = True) -> pl.DataFrame:
+        """Staged rows of one claim, as DuckDB gives them: only an empty result is typed by us.
+
+        with_text: false leaves what messages say in the file; their roles are there all the same.
+        """
+        emptied = ", ".join(
+            f'list_transform("{name}", lambda m: {{role: m.role, content: \'\'}}) AS "{name}"'
+            for name, dtype in TABLES[table].items()
+            if dtype == MESSAGES and not with_text
+        )
+        columns = "* EXCLUDE (token)" + (f" REPLACE ({emptied})" if emptied else "")
+        frame = self.query(f'SELECT {columns} FROM staging."{table}" WHERE token = ?', [token])
         return typed(frame, table) if frame.height == 0 else frame.sort(ORDER[table], maintain_order=True)
 
     def latest(self) -> dict[tuple[str, Day], Publication]:
@@ -205,17 +214,32 @@ class Warehouse:
         expected = {claim.step, *EXTRA_TABLES.get(claim.step, ())}
         if set(frames) != expected:
             raise ValueError(f"step {claim.step} stages {sorted(expected)}, got {sorted(frames)}")
+        self._stage(claim, frames, is_first=True)
+
+    def stage_part(self, claim: Claim, frames: Mapping[str, pl.DataFrame], is_first: bool) -> None:
+        """Like `stage`, for rows that come in parts of any of the step's tables; the first empties them all.
+
+        Each part is a transaction of its own: nothing holds the file while the next part is read.
+        """
+        unknown = set(frames) - {claim.step, *EXTRA_TABLES.get(claim.step, ())}
+        if unknown:
+            raise ValueError(f"step {claim.step} does not stage {sorted(unknown)}")
+        self._stage(claim, frames, is_first)
+
+    def _stage(self, claim: Claim, frames: Mapping[str, pl.DataFrame], is_first: bool) -> None:
         shaped = {table: conform(frame, table) for table, frame in frames.items()}
         with self._connection() as connection:
             connection.execute("BEGIN")
             refuse_without_claim(connection, claim)
+            if is_first:
+                for table in (claim.step, *EXTRA_TABLES.get(claim.step, ())):
+                    if table == PROTECTED:
+                        connection.execute(f'DELETE FROM staging."{table}"')
+                    else:
+                        connection.execute(
+                            f'DELETE FROM staging."{table}" WHERE list_contains(?, day)', [list(claim.days)]
+                        )
             for table, frame in shaped.items():
-                if table == PROTECTED:
-                    connection.execute(f'DELETE FROM staging."{table}"')
-                else:
-                    connection.execute(
-                        f'DELETE FROM staging."{table}" WHERE list_contains(?, day)', [list(claim.days)]
-                    )
                 insert(
                     connection, f'staging."{table}"', frame.with_columns(token=pl.lit(claim.token, pl.Int64))
                 )

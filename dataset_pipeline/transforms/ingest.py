@@ -1,30 +1,46 @@
 """ingest: raw rows of one file to records, or to rejects with a word for what is wrong.
 
-Lives here: what the mapped columns mean, ids, and the closed list of reasons why a row is no
-record. Keep out: reading files. Raw rows are Python objects: rows of different shape have no
-common Polars schema; what comes out has one.
+Lives here: ids, what a file's columns hold, parts of bounded size. What a row means is in `layouts`.
+Keep out: reading files. Raw rows are Python objects: rows of different shape have no common
+Polars schema; what comes out has one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+import msgspec
+import numpy as np
 import orjson
 import polars as pl
 
-from dataset_pipeline.records import TABLES, Step, record_id, sha256_text
-from dataset_pipeline.spec.models import Fields
+from dataset_pipeline.records import MESSAGES, TABLES, Step, record_id
+from dataset_pipeline.spec.models import Shape
 from dataset_pipeline.spec.params import IngestParams, SourceParams
+from dataset_pipeline.transforms import lookup
+from dataset_pipeline.transforms.layouts import MAPPING_REASONS, Conversation, Refusal, RowMapper
+from dataset_pipeline.transforms.lookup import required_columns, splits
+from dataset_pipeline.transforms.occurrences import Occurrences
 
-MAPPING_REASONS = frozenset(
-    {"missing_value", "wrong_type", "bad_messages", "unknown_role", "roles_out_of_order"}
-)
-"""Why a row that could be read is no record."""
+__all__ = [
+    "MAPPING_REASONS",
+    "Batch",
+    "MissingColumn",
+    "ingest",
+    "ingest_parts",
+    "missing_columns",
+    "watched_columns",
+]
 
-_ROLES = ("system", "user", "assistant")
+PART_BYTES = 48 * 2**20
+"""Text of records that are held at once: a file is ingested in parts of about this size."""
+PART_ROWS = 50_000
+MAX_COLUMNS = 1000
+"""Columns of a file that are kept for comparison; a file with more has keys that are data."""
 
 
 class Raw(Protocol):
@@ -36,6 +52,14 @@ class Raw(Protocol):
     def byte_offset(self) -> int: ...
     @property
     def payload(self) -> dict[str, Any]: ...
+
+
+class Block(Protocol):
+    """Rows with the same columns, as a reader hands them out."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]: ...
+    def rows(self) -> Iterable[Raw]: ...
 
 
 class Refused(Protocol):
@@ -52,236 +76,286 @@ class Refused(Protocol):
 
 
 class MissingColumn(Exception):
-    """A mapped column that no row of the file has. The message lists the columns there are."""
+    """A mapped column that no row of the file has. names: the columns; present: those the file has."""
+
+    def __init__(self, names: Sequence[str], present: Iterable[str]):
+        self.names, self.present = tuple(names), tuple(present)
+        shown = ", ".join(repr(name) for name in self.names)
+        there = sorted(self.present)
+        more = f" and {len(there) - 30} more" if len(there) > 30 else ""
+        super().__init__(
+            f"has no column {shown}; it has {', '.join(repr(n) for n in there[:30])}{more}. "
+            "Mend the file, or map the right column under fields."
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The outcome for one file: TABLES['ingest'], TABLES['rejects'], and how many rows were read."""
+    """The outcome for one file, or for a part of it.
+
+    records: TABLES['ingest']. rejects: TABLES['rejects']. rows_read: rows after unpacking, each in one of
+    the two. columns: what the rows read had, name to the kinds of values seen: text, number, boolean,
+    list, object.
+    """
 
     records: pl.DataFrame
     rejects: pl.DataFrame
     rows_read: int
-
-
-class _Reject(Exception):
-    def __init__(self, reason: str, detail: str):
-        self.reason, self.detail = reason, detail
+    columns: Mapping[str, frozenset[str]]
 
 
 @dataclass
-class _Columns:
-    """Column lists being filled, one value per record."""
+class _Part:
+    """Columns being filled, one value per record."""
 
     values: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in TABLES[Step.INGEST]})
+    rejects: list[tuple[Any, ...]] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
 
-    def add(self, **row: Any) -> None:
-        for name, column in self.values.items():
-            column.append(row.get(name))
+    @property
+    def is_full(self) -> bool:
+        return self.bytes >= PART_BYTES or self.rows >= PART_ROWS
 
 
-def ingest(
-    rows: Iterable[Raw | Refused],
+class _Intake:
+    """One file on its way in."""
+
+    def __init__(
+        self, source: SourceParams, params: IngestParams, day: dt.date, uri: str, occurrences: Occurrences
+    ):
+        self._source, self._day, self._uri = source, day, uri
+        self._task_type = params.task_type
+        self._watched = watched_columns(source.shape, params.task_type)
+        self._occurrences = occurrences
+        self._mapper = RowMapper(source.shape, params.task_type, params.answers_are_labels, uri)
+        self._head = f"{source.name}\x1f{day.isoformat()}\x1f0\x1f".encode("utf-8", "surrogatepass")
+        self._uses = sorted(source.rights.uses)
+        self._part = _Part()
+        self._forms: set[tuple[Any, ...]] = set()
+        self.columns: dict[str, set[str]] = {}
+
+    def parts(self, items: Iterable[Raw | Block | Refused]) -> Iterator[Batch]:
+        for item in items:
+            # Told apart by what they have, not by type: readers are not known here.
+            if hasattr(item, "payload"):
+                raw = cast(Raw, item)
+                self._see(raw.payload)
+                self._add(raw)
+            elif hasattr(item, "columns"):
+                block = cast(Block, item)
+                self._see_block(block.columns)
+                for row in block.rows():
+                    self._add(row)
+                    if self._part.is_full:
+                        yield self._batch()
+            else:
+                refused = item
+                self._part.rows += 1
+                self._refuse(refused, refused.reason, refused.detail)
+            if self._part.is_full:
+                yield self._batch()
+        yield self._batch()
+
+    def _see(self, payload: dict[str, Any]) -> None:
+        """Remember the columns of a row. Rows are mostly alike: what they are made of is looked up first."""
+        form = (*payload, *map(type, payload.values()))
+        if form in self._forms:
+            return
+        if len(self._forms) < MAX_COLUMNS:
+            self._forms.add(form)
+        for name, value in payload.items():
+            self._note(name, {kind_of(value)})
+
+    def _see_block(self, columns: Mapping[str, Any]) -> None:
+        for name, values in columns.items():
+            if isinstance(values, pl.Series):
+                kinds = {_kind_of_series(values)}
+            else:
+                kinds = {_KINDS.get(kind, "object") for kind in set(map(type, values))}
+            self._note(name, kinds)
+
+    def _note(self, name: str, kinds: set[str]) -> None:
+        if name in self.columns or len(self.columns) < MAX_COLUMNS or name in self._watched:
+            self.columns.setdefault(name, set()).update(kinds - {""})
+
+    def _add(self, row: Raw) -> None:
+        part = self._part
+        for found in self._mapper.records(row.payload):
+            part.rows += 1
+            if isinstance(found, Refusal):
+                self._refuse(row, found.reason, found.detail)
+            else:
+                self._keep(row, found)
+
+    def _keep(self, row: Raw, found: Conversation) -> None:
+        part, values = self._part, self._part.values
+        payload = canonical(found.payload)
+        part.bytes += len(payload)
+        part.digests.append(hashlib.sha256(self._head + payload).digest()[:16])
+        part.payloads.append(payload)
+        sealed = orjson.dumps(
+            [self._source.name, self._source.rank, found.messages, found.label, found.group, found.person_names,
+             self._uses, *((found.prompt_turns, found.rejected, found.tools) if found.rejected or found.tools else ())]
+        )  # fmt: skip
+        values["line"].append(row.line)
+        values["byte_offset"].append(row.byte_offset)
+        values["source_id"].append(found.source_id)
+        values["messages"].append(found.messages)
+        values["prompt_turns"].append(found.prompt_turns)
+        values["rejected"].append(found.rejected)
+        values["tools"].append(found.tools)
+        values["label"].append(found.label)
+        values["group"].append(found.group)
+        values["created_at"].append(found.created_at)
+        values["person_names"].append(found.person_names)
+        values["content_sha"].append(hashlib.sha256(sealed + b"\x1f").hexdigest())
+
+    def _refuse(self, row: Any, reason: str, detail: str) -> None:
+        self._part.rejects.append(
+            (self._day, self._source.name, self._uri, row.line, row.byte_offset, reason, detail)
+        )
+
+    def _batch(self) -> Batch:
+        """What has been filled since the last time; the next part begins."""
+        part, self._part = self._part, _Part()
+        numbers = self._occurrences.count(part.digests)
+        day = self._day.isoformat()
+        ids = [
+            digest.hex() if number == 0 else record_id(self._source.name, day, payload, number)
+            for digest, payload, number in zip(part.digests, part.payloads, numbers, strict=True)
+        ]
+        filled = {name: _series(name, column) for name, column in part.values.items() if column}
+        constant = {
+            "day": self._day,
+            "source": self._source.name,
+            "source_rank": self._source.rank,
+            "uri": self._uri,
+            "may_evaluate": "evaluate" in self._source.rights.uses,
+            "kept": True,
+            "reason": None,
+            "detail": None,
+        }
+        schema = TABLES[Step.INGEST]
+        frame = pl.DataFrame(schema=schema)
+        if ids:
+            frame = pl.DataFrame({"record_id": pl.Series(ids, dtype=pl.String)} | filled)
+        records = frame.with_columns(
+            pl.lit(value, schema[name]).alias(name) for name, value in constant.items()
+        )
+        return Batch(
+            records.select(list(schema)) if ids else frame,
+            pl.DataFrame(part.rejects, schema=TABLES["rejects"], orient="row"),
+            part.rows,
+            {name: frozenset(kinds) for name, kinds in self.columns.items()},
+        )
+
+    def check_columns(self) -> None:
+        """Raise MissingColumn where the rows read had columns, and not those that are mapped."""
+        missing = missing_columns(self._source.shape, self._task_type, self.columns) if self.columns else []
+        if missing:
+            raise MissingColumn(missing, self.columns)
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    """A column of records. Lists are built from flat arrays: Polars takes them apart one by one (measured, 20 ×)."""
+    dtype = TABLES[Step.INGEST][name]
+    if dtype not in (MESSAGES, pl.List(pl.String)):
+        return pl.Series(name, values, dtype=dtype)
+    import pyarrow as pa
+
+    flat = [item for value in values if value for item in value]
+    if dtype == MESSAGES:
+        text = pa.large_string()
+        parts = [pa.array([item[key] for item in flat], text) for key in ("role", "content")]
+        items = pa.StructArray.from_arrays(parts, ["role", "content"])
+    else:
+        items = pa.array(flat, pa.large_string())
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value) if value else 0 for value in values], out=offsets[1:])
+    is_null = pa.array([value is None for value in values])
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), items, mask=is_null)
+    return pl.Series(name, lists, dtype=dtype)
+
+
+def ingest_parts(
+    items: Iterable[Raw | Block | Refused],
     source: SourceParams,
     params: IngestParams,
     day: dt.date,
     uri: str,
-    occurrences: dict[bytes, int] | None = None,
+    occurrences: Occurrences | None = None,
+) -> Iterator[Batch]:
+    """Records and rejects of one file, in parts of bounded size, in file order.
+
+    occurrences: counts of identical rows seen so far in this (source, day); pass one for all files of a
+    batch. Raises MissingColumn after the last part where a mapped column occurred in no row at all.
+    """
+    intake = _Intake(source, params, day, uri, occurrences or Occurrences())
+    yield from intake.parts(items)
+    intake.check_columns()
+
+
+def ingest(
+    items: Iterable[Raw | Block | Refused],
+    source: SourceParams,
+    params: IngestParams,
+    day: dt.date,
+    uri: str,
+    occurrences: Occurrences | None = None,
 ) -> Batch:
-    """Records and rejects of one file.
-
-    occurrences: counts of identical payloads seen so far in this (source, day), updated here;
-    pass one dict for all files of a batch.
-    Raises MissingColumn where a mapped column occurs in no row at all.
-    """
-    counts = {} if occurrences is None else occurrences
-    columns, rejects, seen_columns = _Columns(), [], set[str]()
-    rows_read = 0
-    for row in rows:
-        rows_read += 1
-        payload: dict[str, Any] | None = getattr(row, "payload", None)
-        if payload is None:
-            rejects.append(_reject_row(day, source.name, uri, row, row.reason, row.detail))  # type: ignore[union-attr]
-            continue
-        seen_columns.update(payload)
-        try:
-            mapped = _map(payload, source, params)
-        except _Reject as error:
-            rejects.append(_reject_row(day, source.name, uri, row, error.reason, error.detail))
-            continue
-        canonical = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-        occurrence = counts.get(canonical, 0)
-        counts[canonical] = occurrence + 1
-        columns.add(
-            record_id=record_id(source.name, day.isoformat(), canonical, occurrence),
-            day=day,
-            source=source.name,
-            source_rank=source.rank,
-            uri=uri,
-            line=row.line,
-            byte_offset=row.byte_offset,
-            may_evaluate="evaluate" in source.rights.uses,
-            kept=True,
-            **mapped,
-        )
-    missing = missing_columns(source, seen_columns) if seen_columns else []
-    if missing:
-        raise MissingColumn(missing_column_message(missing, seen_columns))
+    """All parts of `ingest_parts` as one."""
+    parts = list(ingest_parts(items, source, params, day, uri, occurrences))
     return Batch(
-        records=pl.DataFrame(columns.values, schema=TABLES[Step.INGEST]),
-        rejects=pl.DataFrame(rejects, schema=TABLES["rejects"], orient="row"),
-        rows_read=rows_read,
+        pl.concat([part.records for part in parts]),
+        pl.concat([part.rejects for part in parts]),
+        sum(part.rows_read for part in parts),
+        parts[-1].columns,
     )
 
 
-def mapped_columns(fields: Fields) -> list[str]:
-    """Every column the fields name, in a fixed order."""
-    names: list[str] = []
-    for value in (
-        fields.messages,
-        fields.system,
-        fields.input,
-        fields.output,
-        fields.id,
-        fields.created_at,
-        fields.group,
-    ):
-        names += [value] if isinstance(value, str) else list(value or ())
-    return list(dict.fromkeys([*names, *fields.person_names]))
+def watched_columns(shape: Shape, task_type: str) -> frozenset[str]:
+    """Every column a row may have that the fields name, whole or by the beginning of a path."""
+    return frozenset(column for name in required_columns(shape, task_type) for column, _ in splits(name))
 
 
-def missing_columns(source: SourceParams, present: Iterable[str]) -> list[str]:
-    """Mapped columns of a source that are not in `present` and that its layout does not let be absent."""
-    have = set(present) | set(source.optional_columns)
-    return [name for name in mapped_columns(source.fields) if name not in have]
+def missing_columns(shape: Shape, task_type: str | None, present: Iterable[str]) -> list[str]:
+    """Mapped columns that are not in `present` and that the layout does not let be absent.
 
-
-def missing_column_message(missing: list[str], present: Iterable[str]) -> str:
-    """What a user reads when a column is gone."""
-    names = ", ".join(repr(name) for name in missing)
-    return (
-        f"has no column {names}; it has {', '.join(repr(n) for n in sorted(present))}. "
-        "Mend the file, or map the right column under fields."
-    )
-
-
-def eval_item(payload: dict[str, Any], fields: Fields) -> tuple[str | None, str, str | None]:
-    """(id, text, label or answer) of one row of an evaluation set. Raises ValueError saying what is missing.
-
-    The text is the input: an evaluation item leaks by its prompt. Of a conversation it is every
-    message that is not a system prompt, joined by a blank line.
+    task_type: None for an evaluation set.
     """
+    return lookup.missing_columns(required_columns(shape, task_type), present)
+
+
+_sorted_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def canonical(payload: dict[str, Any]) -> bytes:
+    """The one JSON text of a row: keys sorted at every level, integers of any size in full."""
     try:
-        if fields.messages is not None:
-            turns = _conversation(payload, fields.messages)
-            text = "\n\n".join(turn["content"] for turn in turns if turn["role"] != "system")
-            return _scalar(payload, fields.id), text, None
-        text = _required_text(payload, fields.input or (), "input")
-        answer = _text(payload, fields.output, "output") if fields.output is not None else None
-        return _scalar(payload, fields.id), text, answer
-    except _Reject as error:
-        raise ValueError(f"{error.reason}: {error.detail}") from None
+        return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return _sorted_encoder.encode(payload)
 
 
-def _reject_row(day: dt.date, source: str, uri: str, row: Any, reason: str, detail: str) -> tuple[Any, ...]:
-    return (day, source, uri, row.line, row.byte_offset, reason, detail)
+_KINDS: dict[type, str] = {
+    str: "text", int: "number", float: "number", bool: "boolean", list: "list", dict: "object", type(None): "",
+}  # fmt: skip
 
 
-def _map(payload: dict[str, Any], source: SourceParams, params: IngestParams) -> dict[str, Any]:
-    """The record's own columns from one row. Raises _Reject."""
-    fields = source.fields
-    label = None
-    if fields.messages is not None:
-        messages = _conversation(payload, fields.messages)
-    else:
-        answer = _text(payload, fields.output, "output") if fields.output is not None else None
-        messages = [{"role": "user", "content": _required_text(payload, fields.input or (), "input")}]
-        system = _text(payload, fields.system, "system") if fields.system is not None else None
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
-        if params.answers_are_labels:
-            label = answer if answer is not None and answer.strip() else None
-            answer = label
-        elif answer is None:
-            raise _Reject("missing_value", f"{_name(fields.output)} is empty")
-        if answer is not None:
-            messages.append({"role": "assistant", "content": answer})
-    names = [n for n in (_scalar(payload, column) for column in fields.person_names) if n and n.strip()]
-    group = _scalar(payload, fields.group)
-    record = {
-        "source_id": _scalar(payload, fields.id),
-        "messages": messages,
-        "label": label,
-        "group": group if group and group.strip() else None,
-        "created_at": _scalar(payload, fields.created_at),
-        "person_names": names,
-    }
-    sealed = orjson.dumps(
-        [source.name, source.rank, messages, label, record["group"], names, sorted(source.rights.uses)]
-    )
-    return record | {"content_sha": sha256_text(sealed.decode())}
+def kind_of(value: Any) -> str:
+    """text, number, boolean, list, object; nothing for null."""
+    return _KINDS.get(type(value), "object")
 
 
-def _name(column: str | tuple[str, ...] | None) -> str:
-    return " + ".join(column) if isinstance(column, tuple) else str(column)
-
-
-def _required_text(payload: dict[str, Any], column: str | tuple[str, ...], what: str) -> str:
-    text = _text(payload, column, what)
-    if text is None:
-        raise _Reject("missing_value", f"{_name(column)} is missing or null")
-    return text
-
-
-def _text(payload: dict[str, Any], column: str | tuple[str, ...], what: str) -> str | None:
-    """Text of a column, or of several joined by a blank line; numbers become text, others are refused."""
-    names = column if isinstance(column, tuple) else (column,)
-    parts = [
-        part for name in names if (part := _scalar(payload, name, refuse_numbers=what == "input")) is not None
-    ]
-    if not parts:
-        return None
-    if len(names) == 1:
-        return parts[0]
-    return "\n\n".join(part for part in parts if part.strip())
-
-
-def _scalar(payload: dict[str, Any], column: str | None, refuse_numbers: bool = False) -> str | None:
-    value = payload.get(column) if column is not None else None
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float) and not refuse_numbers:
-        return orjson.dumps(value).decode()
-    raise _Reject("wrong_type", f"{column} is {_kind(value)}, not text")
-
-
-def _kind(value: Any) -> str:
-    return {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}.get(
-        type(value), "no text"
-    )
-
-
-def _conversation(payload: dict[str, Any], column: str) -> list[dict[str, str]]:
-    turns = payload.get(column)
-    if turns is None:
-        raise _Reject("missing_value", f"{column} is missing or null")
-    if not isinstance(turns, list) or not turns:
-        raise _Reject("bad_messages", f"{column} is not a list of messages")
-    messages = list(_messages(turns, column))
-    roles = [m["role"] for m in messages]
-    spoken = roles[1:] if roles[0] == "system" else roles
-    expected = [("user", "assistant")[n % 2] for n in range(len(spoken))]
-    if spoken != expected or not spoken or spoken[-1] != "assistant":
-        raise _Reject(
-            "roles_out_of_order", f"{column}: turns must alternate user, assistant and end with assistant"
-        )
-    return messages
-
-
-def _messages(turns: list[Any], column: str) -> Iterator[dict[str, str]]:
-    for number, turn in enumerate(turns):
-        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
-            raise _Reject("bad_messages", f"{column}[{number}] has no text under content")
-        if turn.get("role") not in _ROLES:
-            raise _Reject("unknown_role", f"{column}[{number}]: the role is none of {', '.join(_ROLES)}")
-        yield {"role": turn["role"], "content": turn["content"]}
+def _kind_of_series(values: pl.Series) -> str:
+    if values.null_count() == len(values):
+        return ""
+    dtype = values.dtype
+    if dtype == pl.String:
+        return "text"
+    if dtype == pl.Boolean:
+        return "boolean"
+    return "number" if dtype.is_numeric() else "list" if isinstance(dtype, pl.List) else "object"

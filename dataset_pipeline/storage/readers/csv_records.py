@@ -1,7 +1,7 @@
-"""CSV and TSV: records that may span physical lines, read so that one stray quote loses one line.
+"""Records of a CSV or TSV stream, one at a time: exact, and read so that one stray quote loses one line.
 
-Lives here: telling where a record ends, recovery, the header. Keep out: opening files (`readers`),
-cutting lines (`jsonl`), types and meaning of the values, which stay strings.
+Lives here: telling where a record ends, and recovery. Keep out: the dialect (`dialect`), the header
+(`delimited`), reading many records at once (`csv_blocks`), types and meaning of values, which stay strings.
 
 A line that opens a quote and does not close it is looked at together with the lines after it. What
 a line does when it is entered inside quotes (stays open, closes, breaks) does not depend on where
@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from dataset_pipeline.storage.jsonl import Codec, End, Line, RawRow, Reject, UnreadableFile, reject_of_unfit
+from dataset_pipeline.storage.readers.dialect import Dialect, Lines
+from dataset_pipeline.storage.readers.rows import RawRow, Reject
+from dataset_pipeline.storage.readers.streams import Codec, End, Line, reject_of_unfit
 
 MAX_RECORD_LINES = 10_000
 """A record of more physical lines counts as one whose quote never closes."""
+
+CARRIAGE_RETURN = "a carriage return outside quotes"
+"""Detail of the reject of a line that holds one before its end."""
 
 
 class _Fate(Enum):
@@ -62,7 +66,14 @@ class _Stop(NamedTuple):
     completed_before: int
 
 
-class _Record(NamedTuple):
+class Place(NamedTuple):
+    """Where a record may begin: 1-based physical line, offset of its first byte."""
+
+    line: int
+    byte_offset: int
+
+
+class Record(NamedTuple):
     """A record whose shape is sound."""
 
     line: int
@@ -83,19 +94,21 @@ def _parse(text: str, delimiter: str) -> _Parse:
     return _Parse(_Fate.CLOSED, len(fields), fields)
 
 
-class _Records:
+class Records:
     """Records and rejects of a file, one `read` at a time; holds at most one record of lines ahead."""
 
-    def __init__(self, lines: Iterator[Line], codec: Codec, delimiter: str, max_record_bytes: int):
+    def __init__(self, lines: Lines, codec: Codec, dialect: Dialect, max_record_bytes: int):
+        # Process-wide, so only ever raised: the default of 131,072 characters is below our own limit.
+        csv.field_size_limit(max(csv.field_size_limit(), max_record_bytes + 1))
         self._lines = lines
         self._codec = codec
-        self._delimiter = delimiter
+        self._delimiter, self._quoted = dialect
         self._max_record_bytes = max_record_bytes
         self._ahead: deque[_Text] = deque()
         self._stops: deque[_Stop] = deque()
         self._completed = 0
 
-    def read(self, expected: int | None) -> _Record | Reject | None:
+    def read(self, expected: int | None) -> Record | Reject | None:
         """The next record with `expected` fields (None: any number), the next reject, or None at the end."""
         while (entry := self._ahead.popleft() if self._ahead else self._next_text()) is not None:
             while self._stops and self._stops[0].entry.line.number <= entry.line.number:
@@ -104,8 +117,14 @@ class _Records:
                 return self._record(entry, expected)
         return None
 
+    def place(self) -> Place | None:
+        """Line and byte offset of what is read next, where nothing was read ahead; what is read from
+        there does not depend on what was read before. None at the end, before a break, and otherwise."""
+        line = None if self._ahead else self._lines.peek()
+        return None if line is None or line.end is End.BROKEN else Place(line.number, line.byte_offset)
+
     def _next_text(self) -> _Text | None:
-        line = next(self._lines, None)
+        line = self._lines.take()
         if line is None:
             return None
         fault = None
@@ -127,13 +146,15 @@ class _Records:
             return not entry.text.rstrip("\r")
         return not entry.text.strip() and self._delimiter not in entry.text
 
-    def _record(self, entry: _Text, expected: int | None) -> _Record | Reject:
+    def _record(self, entry: _Text, expected: int | None) -> Record | Reject:
         line = entry.line
         if line.end in (End.TOO_LONG, End.BROKEN):
             return reject_of_unfit(line, self._max_record_bytes)
         bare = entry.text.rstrip("\r")
-        if '"' in bare or "\r" in bare:
+        if self._quoted and ('"' in bare or "\r" in bare):
             parse = _parse(bare, self._delimiter)
+        elif "\r" in bare:
+            parse = _Parse(_Fate.CARRIAGE_RETURN)
         else:
             fields = bare.split(self._delimiter)
             parse = _Parse(_Fate.CLOSED, len(fields), fields)
@@ -144,13 +165,13 @@ class _Records:
         if parse.fields is None:
             where = "text after a closing quote"
             if parse.fate is _Fate.CARRIAGE_RETURN:
-                where = "a carriage return outside quotes"
+                where = CARRIAGE_RETURN
             return Reject(line.number, line.byte_offset, "invalid_csv", where)
         if expected is not None and parse.number != expected:
             return _wrong_count(line, expected, parse.number)
-        return _Record(line.number, line.byte_offset, parse.fields)
+        return Record(line.number, line.byte_offset, parse.fields)
 
-    def _spanning(self, first: _Text, completed: int, expected: int | None) -> _Record | Reject:
+    def _spanning(self, first: _Text, completed: int, expected: int | None) -> Record | Reject:
         """The record that `first` leaves open: with the lines that close it, or its first line rejected."""
         line = first.line
         stop = self._stop_after(first)
@@ -203,7 +224,7 @@ class _Records:
             self._stops.append(_Stop(entry, parse, self._completed))
         entry.completed = self._completed
 
-    def _accepted(self, first: _Text, stop: _Stop) -> _Record | Reject:
+    def _accepted(self, first: _Text, stop: _Stop) -> Record | Reject:
         entries = [first]
         while entries[-1] is not stop.entry:
             entries.append(self._ahead.popleft())
@@ -212,7 +233,7 @@ class _Records:
             return Reject(first.line.number, first.line.byte_offset, *fault)
         texts = [f"{entry.text}\n" for entry in entries[:-1]] + [stop.entry.text.rstrip("\r")]
         fields = next(csv.reader(texts, delimiter=self._delimiter, strict=True))
-        return _Record(first.line.number, first.line.byte_offset, fields)
+        return Record(first.line.number, first.line.byte_offset, fields)
 
 
 def _wrong_count(line: Line, expected: int, found: int) -> Reject:
@@ -221,52 +242,16 @@ def _wrong_count(line: Line, expected: int, found: int) -> Reject:
     )
 
 
-def _columns(header: list[str], place: object) -> list[str]:
-    """Names of the columns; an empty one is named by its place. Raises UnreadableFile on duplicates.
+class Table(NamedTuple):
+    """names: of the columns. header: the fields of the header line as they stand there, if there is one."""
 
-    Columns are told by number: in a file without a header these "names" are the text of a row.
-    """
-    names = [name if name.strip() else f"column_{number}" for number, name in enumerate(header, 1)]
-    first_place: dict[str, int] = {}
-    for number, name in enumerate(names, 1):
-        if name in first_place:
-            raise UnreadableFile(
-                f"{place}: header columns {first_place[name]} and {number} have the same name. Rename one."
-            )
-        first_place[name] = number
-    return names
+    names: list[str]
+    header: list[str] | None
 
-
-class DelimitedFile:
-    """A CSV or TSV stream whose header has been read.
-
-    columns: names from the header. Raises UnreadableFile on creation where there is no usable one.
-    """
-
-    def __init__(
-        self, lines: Iterator[Line], codec: Codec, delimiter: str, max_record_bytes: int, place: object
-    ):
-        # Process-wide, so only ever raised: the default of 131,072 characters is below our own limit.
-        csv.field_size_limit(max(csv.field_size_limit(), max_record_bytes + 1))
-        self._records = _Records(lines, codec, delimiter, max_record_bytes)
-        header = self._records.read(None)
-        if header is None:
-            raise UnreadableFile(f"{place}: empty file: a CSV needs a header line")
-        if isinstance(header, Reject):
-            raise UnreadableFile(
-                f"{place}: the header on line {header.line} cannot be read "
-                f"({header.reason}: {header.detail}). Mend that line or send the file again."
-            )
-        self._header = header.fields
-        self.columns = _columns(header.fields, place)
-
-    def rows(self) -> Iterator[RawRow | Reject]:
-        """Every record after the header, in order."""
-        columns, expected = self.columns, len(self.columns)
-        while (found := self._records.read(expected)) is not None:
-            if isinstance(found, Reject):
-                yield found
-            elif found.fields == self._header:
-                yield Reject(found.line, found.byte_offset, "repeated_header", "the row equals the header")
-            else:
-                yield RawRow(found.line, found.byte_offset, dict(zip(columns, found.fields, strict=True)))
+    def item(self, found: Record | Reject) -> RawRow | Reject:
+        """A record as a row."""
+        if isinstance(found, Reject):
+            return found
+        if found.fields == self.header:
+            return Reject(found.line, found.byte_offset, "repeated_header", "the row equals the header")
+        return RawRow(found.line, found.byte_offset, dict(zip(self.names, found.fields, strict=True)))

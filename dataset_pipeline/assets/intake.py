@@ -1,0 +1,202 @@
+"""ingest as an asset runs it: files of some days to staged rows, in parts, and what changed in their columns.
+
+Lives here: reading files through `transforms.ingest`, batches, schema drift. Keep out: what a row means
+(`transforms.layouts`), the other steps (`steps`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import polars as pl
+
+from dataset_pipeline.assets.context import Context, Days, Stage, Work
+from dataset_pipeline.errors import BadDay
+from dataset_pipeline.expectations.common import Audit
+from dataset_pipeline.progress import REPORTER
+from dataset_pipeline.records import TABLES, Step
+from dataset_pipeline.spec.params import IngestParams, SourceParams
+from dataset_pipeline.storage import readers
+from dataset_pipeline.storage.sources import SourceFile
+from dataset_pipeline.transforms import ingest
+from dataset_pipeline.transforms.drift import Columns, Drift, Known, drift, since
+from dataset_pipeline.transforms.occurrences import Occurrences
+
+
+def ingest_work(context: Context, days: Days, stage: Stage) -> Work:
+    """Read the files of `days`; records and rejects go to staging part by part. Raises BadDay."""
+    params = cast(IngestParams, context.params[Step.INGEST])
+    intake = _Intake(context, params, stage, _history(context, days))
+    for day in days:
+        REPORTER.get().phase(Step.INGEST, f"reading {day}")
+        intake.day(day)
+    if intake.bad:
+        raise BadDay(Step.INGEST, intake.bad)
+    batches = pl.DataFrame(intake.batches, schema=TABLES["batches"], orient="row")
+    tables = {
+        Step.INGEST: pl.DataFrame(schema=TABLES[Step.INGEST]),
+        "rejects": pl.DataFrame(schema=TABLES["rejects"]),
+        "batches": batches.sort("day", "source", "uri"),
+    }
+
+    def audit(staged: pl.DataFrame, extras: dict[str, pl.DataFrame]) -> Audit:
+        counted = (
+            extras["batches"]
+            .group_by("day")
+            .agg((pl.col("rows_read") - pl.col("rows_rejected")).sum().alias("n"))
+        )
+        rows_in = dict.fromkeys(days, 0) | dict(counted.iter_rows())
+        looked_at = {"silent": _silent(context, params, days), "drift": _retyped(days, intake.drifts)}
+        return Audit(Step.INGEST, days, staged, rows_in, staged, extras | looked_at)
+
+    empty_days = [day for day in days if not context.files(day)]
+    notes = [f"no files on {_listed(empty_days)}: zero rows published"] if empty_days else []
+    notes += [note for found in intake.drifts.values() for change in found for note in change.notes]
+    return Work(tables, None, audit, tuple(notes))
+
+
+@dataclass
+class _Intake:
+    """The files of a run, day after day."""
+
+    context: Context
+    params: IngestParams
+    stage: Stage
+    history: dict[str, dict[dt.date, Columns]]
+    """source to published day to its columns; days read by this run are added."""
+    bad: dict[str, list[str]] = field(default_factory=dict)
+    batches: list[tuple[Any, ...]] = field(default_factory=list)
+    drifts: dict[dt.date, list[Drift]] = field(default_factory=dict)
+
+    def day(self, day: dt.date) -> None:
+        """Read every file of a day, and compare its columns with those of the last day of their source."""
+        sources = {source.name: source for source in self.params.sources}
+        occurrences: dict[str, Occurrences] = {}
+        columns: dict[str, dict[str, frozenset[str]]] = {}
+        for file in self.context.files(day):
+            source = sources[file.source]
+            try:
+                found = self._file(file, source, occurrences.setdefault(source.name, Occurrences()))
+            except (ingest.MissingColumn, readers.UnreadableFile, OSError) as error:
+                told = _file_problem(file, error)
+                if isinstance(error, ingest.MissingColumn):
+                    told += since(error.names, error.present, self._known(source.name, day))
+                self.bad.setdefault(day.isoformat(), []).append(told)
+                continue
+            seen = columns.setdefault(source.name, {})
+            for name, kinds in found.items():
+                seen[name] = seen.get(name, frozenset()) | kinds
+        for name, seen in sorted(columns.items()):
+            mapped = ingest.watched_columns(sources[name].shape, self.params.task_type)
+            self.drifts.setdefault(day, []).append(drift(name, day, seen, self._known(name, day), mapped))
+            if seen:
+                self.history.setdefault(name, {})[day] = seen
+
+    def _known(self, source: str, day: dt.date) -> Known | None:
+        earlier = [d for d in self.history.get(source, {}) if d < day]
+        return Known(max(earlier), self.history[source][max(earlier)]) if earlier else None
+
+    def _file(self, file: SourceFile, source: SourceParams, occurrences: Occurrences) -> Columns:
+        """Stage the rows of one file. Raises MissingColumn, UnreadableFile."""
+        declared = readers.columns_of(file.path, source.reading)
+        missing = (
+            ingest.missing_columns(source.shape, self.params.task_type, declared)
+            if declared is not None
+            else []
+        )
+        if missing:
+            raise ingest.MissingColumn(missing, declared or ())
+        items = readers.read_blocks(file.path, source.reading)
+        read, kept, rejected = 0, 0, 0
+        columns: Columns = {}
+        for part in ingest.ingest_parts(items, source, self.params, file.day, file.uri, occurrences):
+            self.stage({Step.INGEST: part.records, "rejects": part.rejects})
+            read, kept, rejected = (
+                read + part.rows_read,
+                kept + part.records.height,
+                rejected + part.rejects.height,
+            )
+            columns = part.columns
+            if read > ingest.PART_ROWS:
+                REPORTER.get().phase(Step.INGEST, f"reading {file.day}: {read:,} rows of {file.uri}")
+        sha256, size = readers.file_sha256(file.path)
+        planned = self.context.hashes[file.uri]
+        if sha256 != planned:
+            raise readers.UnreadableFile(
+                f"changed while it was read (sha256 {planned[:12]} → {sha256[:12]}). Let the export finish, then run again."
+            )
+        self.batches.append(_batch_row(file, source, sha256, size, (read, kept, rejected), columns))
+        return columns
+
+
+def _history(context: Context, days: Days) -> dict[str, dict[dt.date, Columns]]:
+    """The columns of every source on the published days that this run does not make."""
+    frame = context.warehouse.query(
+        "SELECT source, day, columns FROM batches WHERE day < ? AND NOT list_contains(?, day) ORDER BY uri",
+        [max(days), list(days)],
+    )
+    history: dict[str, dict[dt.date, Columns]] = {}
+    for source, day, columns in frame.iter_rows():
+        seen = dict(history.setdefault(source, {}).get(day, {}))
+        for column in columns or ():
+            kinds = frozenset(column["kinds"].split(",")) if column["kinds"] else frozenset()
+            seen[column["name"]] = seen.get(column["name"], frozenset()) | kinds
+        if seen:
+            history[source][day] = seen
+    return history
+
+
+def _file_problem(file: SourceFile, error: Exception) -> str:
+    text = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
+    text = text.replace(str(file.path), file.uri)
+    return text if text.startswith(file.uri) else f"{file.uri}: {text}"
+
+
+def _batch_row(
+    file: SourceFile,
+    source: SourceParams,
+    sha256: str,
+    size: int,
+    rows: tuple[int, int, int],
+    columns: Columns,
+) -> tuple[Any, ...]:
+    generator = source.generator.model_dump_json() if source.generator is not None else None
+    rights = source.rights
+    listed = [{"name": name, "kinds": ",".join(sorted(kinds))} for name, kinds in sorted(columns.items())]
+    return (
+        file.day, file.source, source.kind, file.uri, sha256, size, *rows, file.day, rights.license, rights.holder,
+        rights.basis, list(rights.uses), generator, listed,
+    )  # fmt: skip
+
+
+def _retyped(days: Days, drifts: Mapping[dt.date, list[Drift]]) -> pl.DataFrame:
+    """Per day: how many mapped columns changed their kind of value, and which."""
+    rows = []
+    for day in days:
+        changes = [change for found in drifts.get(day, ()) for change in found.retyped]
+        rows.append((day, len(changes), "; ".join(changes) or None))
+    schema = {"date": pl.Date, "retyped_columns": pl.Int64, "retyped_columns_culprit": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _silent(context: Context, params: IngestParams, days: Days) -> pl.DataFrame:
+    """Per day: how many sources that should come daily sent no file, between their first day and the last."""
+    rows = []
+    for day in days:
+        silent = []
+        for source in params.sources:
+            if "{date}" not in source.path or not source.expected_daily:
+                continue
+            own = [f.day for f in context.found.files if f.source == source.name]
+            if own and min(own) <= day and day not in own:
+                silent.append(source.name)
+        rows.append((day, len(silent), ", ".join(sorted(silent)) or None))
+    schema = {"date": pl.Date, "silent_sources": pl.Int64, "silent_sources_culprit": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _listed(days: list[dt.date]) -> str:
+    return f"{', '.join(map(str, days[:5]))}{', …' if len(days) > 5 else ''}"
