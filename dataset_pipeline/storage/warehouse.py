@@ -45,6 +45,8 @@ WAIT_VARIABLE = "DATASET_PIPELINE_WAIT_SECONDS"
 DEFAULT_WAIT_SECONDS = 20.0
 _RETRY_SECONDS = 0.05
 _ONE_CHECKPOINT = "CHECKPOINT"
+_BOUNDED = "SET memory_limit = '512MB'"
+"""For moving rows, which needs no more: by default DuckDB takes what it can get, up to most of the machine."""
 
 
 class Warehouse:
@@ -229,6 +231,7 @@ class Warehouse:
     def _stage(self, claim: Claim, frames: Mapping[str, pl.DataFrame], is_first: bool) -> None:
         shaped = {table: conform(frame, table) for table, frame in frames.items()}
         with self._connection() as connection:
+            connection.execute(_BOUNDED)
             connection.execute("BEGIN")
             refuse_without_claim(connection, claim)
             if is_first:
@@ -263,6 +266,7 @@ class Warehouse:
         tables = [claim.step, *EXTRA_TABLES.get(claim.step, ())]
         moved = [p.day for p in publications if p.day not in set(unchanged_days)]
         with self._connection() as connection:
+            connection.execute(_BOUNDED)
             connection.execute("BEGIN")
             try:
                 refuse_without_claim(connection, claim)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dataset_pipeline.cli.columns import Column
-from dataset_pipeline.cli.guessed import Guess, Labels
+from dataset_pipeline.cli.init.columns import Column
+from dataset_pipeline.cli.init.guessed import Guess, Labels
 from dataset_pipeline.spec.models import Fields, Pii, Shape
 from dataset_pipeline.transforms.pii import find_pii
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dataset_pipeline.cli.attempts import Settled, good_rows, tried
+from dataset_pipeline.cli.init.attempts import Settled, good_rows, tried
 from dataset_pipeline.spec.models import Reading
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.readers import UnreadableFile
 
+_DELIMITERS = ",;\t|"
 _NAME = re.compile(r"[^\W\d][\w .:/()#&!?%+-]{0,59}")
 _DATA = re.compile(r"[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|https?://\S+|\S+@\S+\.\w+")
 
@@ -29,17 +30,34 @@ def delimited(path: Path, found: Settled) -> Settled:
             way = found.saying(**values)
             some, refused = tried(path, way.reading, 200)
             good = good_rows(some)
-            if refused is None and good and len(good[0]) > 1:
-                ways.append(
-                    (-len(good) / len(some) * (1 if values.get("header", True) else 0.99), number, way)
-                )
+            if refused is not None or not good or len(good[0]) < 2:
+                continue
+            if not way.reading.header and not _is_data(*_cells(good)):
+                continue
+            share = len(good) / len(some) * (1.0 if way.reading.header else 0.99)
+            ways.append((-share, number, way))
         if ways and min(ways)[0] < -0.5:
             return headed(path, min(ways)[2])
         if error is not None:
-            single, _ = tried(path, found.saying(header=False).reading)
-            if not good_rows(single):
+            found = found.saying(header=False)
+            good = good_rows(tried(path, found.reading)[0])
+            if not good or not _is_data(*_cells(good)):
                 raise error
+    elif found.reading.delimiter is None:
+        found = _cut_finer(path, found, good_rows(rows))
     return headed(path, found)
+
+
+def _cut_finer(path: Path, found: Settled, rows: Sequence[dict[str, Any]]) -> Settled:
+    """The delimiter that the names of the columns still hold, where all rows fit it and it makes more columns."""
+    for delimiter in _DELIMITERS if rows else ():
+        if any(delimiter in name for name in rows[0]):
+            way = found.saying(delimiter=delimiter)
+            some, error = tried(path, way.reading)
+            good = good_rows(some)
+            if error is None and len(good) == len(some) >= len(rows) and good and len(good[0]) > len(rows[0]):
+                return way
+    return found
 
 
 def _ways() -> Iterator[dict[str, Any]]:
@@ -60,7 +78,7 @@ def headed(path: Path, found: Settled) -> Settled:
         columns = None
     rows, _ = tried(path, found.reading)
     bare = found.saying(header=False)
-    if columns and not _has_no_header(columns, good_rows(rows)):
+    if columns and not _is_data(columns, [list(row.values()) for row in good_rows(rows)]):
         return found
     delimiter = found.reading.delimiter or _delimiter_told(path, found.reading)
     if delimiter and found.reading.format != "excel":
@@ -76,17 +94,21 @@ def _saying_no_header(found: Settled) -> Settled:
     return replace(found, guessed=guessed)
 
 
-def _has_no_header(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> bool:
-    cells = [name for name in names if name.strip() and not re.fullmatch(r"column_\d+", name)]
-    if not cells:
+def _cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """The first row as text, and the values of those after it."""
+    first = ["" if value is None else str(value) for value in rows[0].values()]
+    return first, [list(row.values()) for row in rows[1:]]
+
+
+def _is_data(cells: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether a first row is data: no cell of it may be a name, or one comes again in its column, twice or more."""
+    filled = [n for n, cell in enumerate(cells) if cell.strip() and not re.fullmatch(r"column_\d+", cell)]
+    if not filled:
         return False
-    if all(not _is_name(cell) for cell in cells):
+    if not any(_is_name(cells[n]) for n in filled):
         return True
-    for name in cells:
-        again = sum(1 for row in rows if row.get(name) == name)
-        if again >= 2 and len(names) > 1:
-            return True
-    return False
+    again = (sum(1 for row in rows if n < len(row) and row[n] == cells[n]) for n in filled)
+    return len(cells) > 1 and any(count >= 2 for count in again)
 
 
 def _is_name(cell: str) -> bool:

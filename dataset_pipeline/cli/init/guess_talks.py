@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dataset_pipeline.cli.columns import Column, Payload
-from dataset_pipeline.cli.guessed import Guess, share
+from dataset_pipeline.cli.init.columns import Column, Payload
+from dataset_pipeline.cli.init.guessed import Guess, share
 from dataset_pipeline.spec.models import Fields, Layout
 from dataset_pipeline.transforms.turns import is_transcript
 
