@@ -34,6 +34,7 @@ from dataset_pipeline.storage.readers.streams import (
     End,
     Line,
     LineChunk,
+    ahead,
     line_chunks,
     open_stream,
     physical_lines,
@@ -62,7 +63,7 @@ def read(path: Path, reading: Reading, max_record_bytes: int) -> Iterator[Item]:
             )
             return
         reader = _Reader(codec, max_record_bytes, path)
-        for part in line_chunks(blocks, codec, max_record_bytes):
+        for part in ahead(line_chunks(blocks, codec, max_record_bytes)):
             yield from reader.rows(part)
 
 
@@ -75,7 +76,6 @@ def read_jsonl(
 
 _SCALARS: dict[type, Any] = {str: str, int: int | float, float: int | float, bool: bool, type(None): None}
 """A type of values to what a decoder may accept for it and give back as it stands: 1 stays 1, and 1.0 stays 1.0."""
-_WITHOUT_TEXT = frozenset({int, float, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class _Form:
     """What rows look like.
 
     decoder: of a row. names, getters: its keys, and how to get their values from a decoded row. is_nested: a
-    value may hold further values. has_gaps: some rows lack a key. texts: the keys of which every value is text;
-    is_text_or_number: no row lacks a key, and the values of all other keys hold no text.
+    value may hold further values. has_gaps: some rows lack a key.
     """
 
     decoder: msgspec.json.Decoder[Any]
@@ -92,8 +91,6 @@ class _Form:
     getters: tuple[Callable[[Any], Any], ...]
     is_nested: bool
     has_gaps: bool
-    texts: tuple[str, ...]
-    is_text_or_number: bool
 
 
 def _form_of(rows: list[dict[str, Any]]) -> _Form | None:
@@ -102,8 +99,7 @@ def _form_of(rows: list[dict[str, Any]]) -> _Form | None:
     if not names or len(names) > _MAX_COLUMNS or any(_UNFIT_NAME.search(name) for name in names):
         return None
     fields: list[Any] = []
-    texts: list[str] = []
-    is_nested, is_text_or_number, has_gaps = False, True, False
+    is_nested, has_gaps = False, False
     for number, name in enumerate(names):
         values = [row[name] for row in rows if name in row]
         kinds = sorted(set(map(type, values)), key=str)
@@ -112,9 +108,6 @@ def _form_of(rows: list[dict[str, Any]]) -> _Form | None:
             wanted = Union[tuple(_SCALARS[kind] for kind in kinds)]  # noqa: UP007
         else:
             is_nested = True
-        if kinds == [str]:
-            texts.append(name)
-        is_text_or_number = is_text_or_number and (kinds == [str] or set(kinds) <= _WITHOUT_TEXT)
         has_gaps = has_gaps or len(values) < len(rows)
         field = (f"c{number}", wanted)
         # Fields without a default come first: msgspec asks for that.
@@ -133,8 +126,6 @@ def _form_of(rows: list[dict[str, Any]]) -> _Form | None:
         tuple(attrgetter(field[0]) for field, _ in fields),
         is_nested,
         has_gaps,
-        tuple(texts),
-        is_text_or_number and not has_gaps,
     )
 
 
@@ -178,7 +169,7 @@ class _Reader:
         starts = np.concatenate(([0], ends[:-1] + 1))
         if int((ends - starts).max()) > self._max_record_bytes:
             return None
-        if not form.is_text_or_number and b"\\u0000" in data:
+        if _may_hold_nul(part):
             return None
         try:
             if form.is_nested or not _are_whole(part, starts):
@@ -196,8 +187,6 @@ class _Reader:
         columns = {
             name: list(map(getter, rows)) for name, getter in zip(form.names, form.getters, strict=True)
         }
-        if form.is_text_or_number and any("\0" in "".join(columns[name]) for name in form.texts):
-            return None
         numbers = range(part.number, part.number + len(rows))
         offsets = (part.byte_offset + starts).tolist()
         if form.has_gaps:
@@ -250,6 +239,15 @@ def _are_whole(part: LineChunk, starts: np.ndarray[Any, np.dtype[np.int64]]) -> 
     last = array[part.ends - 1]
     before = array[np.maximum(part.ends - 2, 0)]
     return bool(((last == ord("}")) | ((last == ord("\r")) & (before == ord("}")))).all())
+
+
+def _may_hold_nul(part: LineChunk) -> bool:
+    """Whether an escaped U+0000 stands in the lines. Few backslashes are followed by a u: those are looked for first."""
+    array = np.frombuffer(part.data, np.uint8)
+    escapes = np.flatnonzero(array == ord("\\"))
+    if not len(escapes) or not (array[np.minimum(escapes + 1, len(array) - 1)] == ord("u")).any():
+        return False
+    return b"\\u0000" in part.data
 
 
 def _is_deep(lines: list[bytes]) -> bool:

@@ -9,16 +9,19 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from dataset_pipeline.storage.readers.rows import Reject, UnreadableFile
+
+T = TypeVar("T")
 
 BLOCK_BYTES = 2**20
 PACKINGS = ("", ".gz", ".zst")
@@ -233,8 +236,8 @@ def line_chunks(blocks: Iterable[bytes], codec: Codec, max_record_bytes: int) ->
                 number, offset = number + 1, offset + held_bytes + first
                 block, cut, held_bytes = block[first:], cut - first, 0
             if cut:
-                held.append(block[:cut])
-                data = b"".join(held)
+                # A view, so that joining is the only copy.
+                data = b"".join((*held, memoryview(block)[:cut]))
                 ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
                 yield LineChunk(number, offset, data, ends)
                 number, offset = number + len(ends), offset + len(data)
@@ -253,6 +256,19 @@ def line_chunks(blocks: Iterable[bytes], codec: Codec, max_record_bytes: int) ->
         yield Line(
             number, offset, b"" if too_long else b"".join(held), End.TOO_LONG if too_long else End.FILE
         )
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; the next one is made in another thread while the last one is looked at.
+
+    Worth it where making one waits for the disk or works outside the interpreter's lock, as NumPy does.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming: Future[Any] = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item
 
 
 def reject_of_unfit(line: Line, max_record_bytes: int) -> Reject:
