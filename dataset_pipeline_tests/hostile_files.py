@@ -56,7 +56,9 @@ BAD_JSON: tuple[tuple[bytes, str], ...] = (
 """Items of JSON, as a line or in a list, and the reason of their reject."""
 
 
-def _mixed(bad: list[tuple[bytes, str]], good: list[bytes], first_line: int, before: bytes, sep: bytes, after: bytes) -> Hostile:
+def _mixed(
+    bad: list[tuple[bytes, str]], good: list[bytes], first_line: int, before: bytes, sep: bytes, after: bytes
+) -> Hostile:
     """Good rows first, last, and after every bad one that ends what is around it."""
     middle = len(good) - 1
     lines = [*good[:middle], *(data for data, _ in bad), good[middle]]
@@ -95,7 +97,13 @@ def delimited(first: int, delimiter: str = ",", count: int = 4) -> Hostile:
 
 def text_lines(first: int, encoding: str = "utf-8", count: int = 4) -> Hostile:
     nul, newline = "\0".encode(encoding), "\n".encode(encoding)
-    bad_bytes = {"utf-8": b"\xff", "utf-16-le": b"\x00\xd8", "cp1252": b"\x81", "shift_jis": b"\x81\xff", "utf-7": b"+2AA-"}[encoding]
+    bad_bytes = {
+        "utf-8": b"\xff",
+        "utf-16-le": b"\x00\xd8",
+        "cp1252": b"\x81",
+        "shift_jis": b"\x81\xff",
+        "utf-7": b"+2AA-",
+    }[encoding]
     good = [record["text"].encode(encoding) for record in rows(first, count)]
     bad = [
         (MARKER.encode(encoding) + bad_bytes + " x".encode(encoding), "invalid_encoding"),
@@ -144,7 +152,9 @@ def parquet(first: int) -> Hostile:
     )
     out = io.BytesIO()
     pq.write_table(table, out)
-    return Hostile(out.getvalue(), {2: "invalid_encoding", 3: "nul_byte", 4: "non_finite_number"}, (1, 5, 6, 7))
+    return Hostile(
+        out.getvalue(), {2: "invalid_encoding", 3: "nul_byte", 4: "non_finite_number"}, (1, 5, 6, 7)
+    )
 
 
 def workbook(first: int) -> Hostile:
@@ -157,7 +167,9 @@ def workbook(first: int) -> Hostile:
     for values in (*good[:3], *bad, good[3]):
         book.active.append(values)
     book.save(out)
-    return Hostile(out.getvalue(), {5: "nul_byte", 6: "wrong_field_count", 7: "repeated_header"}, (2, 3, 4, 8))
+    return Hostile(
+        out.getvalue(), {5: "nul_byte", 6: "wrong_field_count", 7: "repeated_header"}, (2, 3, 4, 8)
+    )
 
 
 def zstd(data: bytes) -> bytes:

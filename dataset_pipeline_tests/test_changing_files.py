@@ -15,7 +15,17 @@ import pytest
 
 from dataset_pipeline.assets import engine, intake
 from dataset_pipeline.storage.locks import release_run_lock
-from dataset_pipeline_tests.scenario import CLEAN, call, csv_bytes, jsonl, make_project, row, rows, source, spec
+from dataset_pipeline_tests.scenario import (
+    CLEAN,
+    call,
+    csv_bytes,
+    jsonl,
+    make_project,
+    row,
+    rows,
+    source,
+    spec,
+)
 from dataset_pipeline_tests.test_bad_input import published
 
 DAY, URI = "2026-03-02", "sources/2026-03-02.jsonl"
@@ -78,7 +88,13 @@ def _replace(file: Path) -> None:
     other.rename(file)
 
 
-CHANGES: dict[str, Change] = {"grow": _grow, "shrink": _shrink, "empty": _empty, "replace": _replace, "vanish": Path.unlink}
+CHANGES: dict[str, Change] = {
+    "grow": _grow,
+    "shrink": _shrink,
+    "empty": _empty,
+    "replace": _replace,
+    "vanish": Path.unlink,
+}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -89,7 +105,9 @@ def test_changing_file_is_refused_with_both_hashes_and_read_when_quiet(
     path = make_project(tmp_path / "project", spec(), CLEAN)
     result = run_while(monkeypatch, path, URI, CHANGES[change], moment)
     now = "none" if change == "vanish" else _sha((path.parent / URI).read_bytes())
-    [line] = [line for line in result.stdout.splitlines() if line.startswith(f"bad day {DAY}: ingest: {URI}: ")]
+    [line] = [
+        line for line in result.stdout.splitlines() if line.startswith(f"bad day {DAY}: ingest: {URI}: ")
+    ]
     assert result.exit_code == 1
     assert f"(sha256 {_sha(CLEAN[URI])} → {now})" in line
     assert ("vanished" in line) == (change == "vanish")

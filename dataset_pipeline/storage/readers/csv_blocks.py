@@ -101,6 +101,7 @@ class Stream:
         while self._end < offset + size and self.pull():
             pass
         found: list[bytes | memoryview] = []
+        assert not self._held or self._held[0][0] <= offset, "bytes that were dropped are asked for"
         for start, block in self._held:
             if start + len(block) > offset and start < offset + size:
                 found.append(memoryview(block)[offset - start :] if start < offset else block)
@@ -186,6 +187,9 @@ class BlockReader:
         self._cut_at = start.byte_offset
         try:
             while place is not None:
+                if place.byte_offset > self._cut_at:
+                    # The exact reading went on behind every cut: what lies before is no longer held.
+                    self._cut_again(place.byte_offset)
                 self._stream.drop_before(place.byte_offset)
                 self._look_ahead()
                 if self._windows:
@@ -263,10 +267,14 @@ class BlockReader:
         reached = yield from self._exact(place, place.byte_offset + self._patience)
         self._patience = min(2 * self._patience, _MAX_PATIENCE_BYTES)
         self._window_bytes = window_bytes
+        self._cut_again(0 if reached is None else reached.byte_offset)
+        return reached
+
+    def _cut_again(self, offset: int) -> None:
+        """Cut windows from `offset` on; those that wait are forgotten."""
         while self._windows:
             self._windows.pop().cancel()
-        self._cut_at = 0 if reached is None else reached.byte_offset
-        return reached
+        self._cut_at = offset
 
     def _exact(self, place: Place, until: int) -> Generator[Item, None, Place | None]:
         """Read record by record up to the first place at or after the offset `until`; None at the end."""

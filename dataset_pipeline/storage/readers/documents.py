@@ -35,7 +35,7 @@ from dataset_pipeline.storage.readers.json_scan import (
     Value,
 )
 from dataset_pipeline.storage.readers.json_values import JsonFault, parsed
-from dataset_pipeline.storage.readers.rows import Item, Reject, UnreadableFile
+from dataset_pipeline.storage.readers.rows import Item, Reject, RowBlock, UnreadableFile
 from dataset_pipeline.storage.readers.streams import codec_for, open_stream
 
 _SHOWN_KEYS, _SHOWN_KEY_CHARS = 20, 40
@@ -89,26 +89,35 @@ class _Document:
     def items(self, records: str | None) -> Iterator[Item]:
         """Rows and rejects of the whole document."""
         scan = self._scan
+        last = Place(1, 0)
         try:
-            if scan.next_byte() == END:
-                raise Ended(scan.place())
-            if records is not None:
-                yield from self._below(records)
-                yield from self._rest_after_the_end()
-            elif scan.data[scan.at] == OPEN_LIST:
-                yield from Items(scan, self._max_record_bytes).all()
-                yield from self._rest_after_the_end()
-            else:
-                yield from self._single()
+            for item in self._until_it_breaks(records):
+                last = _end_of(item)
+                yield item
         except BrokenStructure as fault:
             line, offset = fault.place
             yield Reject(line, offset, fault.reason, fault.detail)
             yield self._unread(fault.place)
         except Ended as end:
-            yield self._truncated(end.place)
+            # What ends too early may have begun before the items, which were told already.
+            yield self._truncated(max(end.place, last))
         else:
             if scan.source.broken:
                 yield self._truncated(scan.place())
+
+    def _until_it_breaks(self, records: str | None) -> Iterator[Item]:
+        """Raises BrokenStructure, Ended."""
+        scan = self._scan
+        if scan.next_byte() == END:
+            raise Ended(scan.place())
+        if records is not None:
+            yield from self._below(records)
+            yield from self._rest_after_the_end()
+        elif scan.data[scan.at] == OPEN_LIST:
+            yield from Items(scan, self._max_record_bytes).all()
+            yield from self._rest_after_the_end()
+        else:
+            yield from self._single()
 
     def _unread(self, place: Place) -> Reject:
         left = self._scan.drain() - place.byte_offset
@@ -239,6 +248,13 @@ class _Document:
                 keys.append(key)
             self._scan.value(0)
         return f"; it has {_shown(keys)}"
+
+
+def _end_of(item: Item) -> Place:
+    """Where the last row of an item begins."""
+    if isinstance(item, RowBlock):
+        return Place(item.lines[-1], item.byte_offsets[-1])
+    return Place(item.line, item.byte_offset)
 
 
 def _shown_key(key: str) -> str:

@@ -37,6 +37,24 @@ class _Piece(NamedTuple):
     text: str
 
 
+def _even(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of one size, so that what a broken character costs does not depend on the blocks."""
+    rest = b""
+    try:
+        for block in blocks:
+            data = rest + block
+            whole = len(data) - len(data) % _PIECE_BYTES
+            if whole:
+                yield data[:whole]
+            rest = data[whole:]
+    except BrokenStream:
+        if rest:
+            yield rest
+        raise
+    if rest:
+        yield rest
+
+
 class Utf8Blocks:
     """A stream as blocks of UTF-8 without its byte order mark.
 
@@ -50,7 +68,7 @@ class Utf8Blocks:
         self.raw_bytes = 0
         self.codec = codec
         self._place = place
-        self._blocks = self._without_mark(blocks)
+        self._blocks = self._without_mark(blocks if codec.is_utf8 else _even(blocks))
         self._decoder: Any = None if codec.is_utf8 else self._new_decoder()
         self._starts: list[int] = []
         self._pieces: list[_Piece] = []
@@ -121,10 +139,15 @@ class Utf8Blocks:
         low, high = 0, len(piece.raw)
         while low < high:
             middle = (low + high) // 2
-            decoder = self._new_decoder()
-            decoder.setstate(piece.state)
-            if len(decoder.decode(piece.raw[:middle])) >= chars:
+            if self._chars_of(piece, middle) >= chars:
                 high = middle
             else:
                 low = middle + 1
-        return piece.raw_start + low
+        # A byte that ends a broken character may be one of its own: it brings two characters at once.
+        return piece.raw_start + low - (self._chars_of(piece, low) - chars)
+
+    def _chars_of(self, piece: _Piece, raw_bytes: int) -> int:
+        """Characters that the first bytes of a piece give."""
+        decoder = self._new_decoder()
+        decoder.setstate(piece.state)
+        return len(decoder.decode(piece.raw[:raw_bytes]))
