@@ -6,6 +6,7 @@ Lives here: what "the prompt side", "equal" and "a word" mean. Keep out: thresho
 from __future__ import annotations
 
 import hashlib
+import re
 
 import polars as pl
 
@@ -67,3 +68,24 @@ def with_sides(records: pl.DataFrame) -> pl.DataFrame:
 def whole(prompt: pl.Expr, answer: pl.Expr) -> pl.Expr:
     """Prompt and answer as one text, joined by a blank line; a missing side is left out."""
     return pl.concat_str(prompt, answer, separator="\n\n", ignore_nulls=True)
+
+
+_NAME = re.compile(r"[^\W\d][\w .:/!?()#&%+-]{0,39}|[!#$(][\w .:/!?()#&%+-]{1,39}")
+_DATA_LIKE = re.compile(r"@|\d{5}|(\S+\s+){5}")
+
+
+def is_name(column: str) -> bool:
+    """Whether a column's name looks like one: short, few words, no address and no long number.
+
+    Where a header is missing, the "names" are the values of a row, which are not to be shown.
+    """
+    return bool(_NAME.fullmatch(column)) and not _DATA_LIKE.search(column)
+
+
+def shown_name(column: str) -> str:
+    """A column's name as messages quote it; of one that looks like data its length alone."""
+    return (
+        repr(column)
+        if is_name(column) or (column.isdecimal() and len(column) < 5)
+        else f"(a name of {len(column)} characters)"
+    )

@@ -229,6 +229,30 @@ def test_bad_input_source_without_a_usable_file_is_refused(
     assert checked.exit_code == 2 and next(iter(files)) in checked.output
 
 
+ONE_LIST_EACH = [source(name=name, path="all.json", records=name, **SINGLE) for name in ("a", "b")]
+
+
+def test_bad_input_file_of_two_sources_is_refused_for_the_one_that_lacks_the_column(tmp_path: Path) -> None:
+    lists = {"a": rows(0), "b": [{"id": "x", "body": "no text column", "label": "bug"}]}
+    path, result = run(tmp_path, spec(sources=ONE_LIST_EACH), {"all.json": json.dumps(lists).encode()})
+    assert result.exit_code == 2
+    [told] = result.stderr.splitlines()
+    assert told.startswith("dataset.yaml: source b: all.json: has no column 'text'; it has 'body', ")
+    assert published(path) == [] and released(path) == []
+
+
+def test_bad_input_file_of_two_sources_that_lack_the_column_is_told_of_each(tmp_path: Path) -> None:
+    lists = {name: [{"id": "x", name * 4: "no text column", "label": "bug"}] for name in "ab"}
+    _, result = run(tmp_path, spec(sources=ONE_LIST_EACH), {"all.json": json.dumps(lists).encode()})
+    assert result.exit_code == 2
+    assert "source a: all.json: has no column 'text'; it has 'aaaa', " in result.stderr
+    assert "source b: all.json: has no column 'text'; it has 'bbbb', " in result.stderr
+
+
+def test_bad_input_bad_day_of_a_file_names_the_source_before_it(faulty: tuple[Path, Result]) -> None:
+    assert "bad day 2026-03-02: ingest: inbox: sources/2026-03-02.jsonl: has no column" in faulty[1].stdout
+
+
 def test_bad_input_evaluation_set_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     held = HELD | {"path": "eval/held.jsonl.gz"}
     path, result = run(

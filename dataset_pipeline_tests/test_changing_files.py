@@ -16,7 +16,6 @@ import pytest
 from dataset_pipeline.assets import engine, intake
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline_tests.scenario import (
-    CLEAN,
     call,
     csv_bytes,
     jsonl,
@@ -28,8 +27,11 @@ from dataset_pipeline_tests.scenario import (
 )
 from dataset_pipeline_tests.test_bad_input import published
 
-DAY, URI = "2026-03-02", "sources/2026-03-02.jsonl"
 Change = Callable[[Path], None]
+
+
+def _day(uri: str) -> str:
+    return Path(uri).stem
 
 
 def _sha(data: bytes) -> str:
@@ -42,25 +44,23 @@ def _no_lock_left(tmp_path: Path) -> Iterator[None]:
     release_run_lock(tmp_path / "project" / "warehouse.duckdb")
 
 
-def run_while(
-    monkeypatch: pytest.MonkeyPatch, path: Path, uri: str, change: Change, moment: str = "before"
-) -> Any:
-    """`run`, with `change` applied once, right before a file's rows are read, or right after they were."""
-    original, done = intake.readers.read_blocks, []
+def run_while(monkeypatch: pytest.MonkeyPatch, path: Path, changes: dict[str, tuple[Change, str]]) -> Any:
+    """`run`, with the change of each uri made once: right before its rows are read, or right after they were."""
+    original = intake.readers.read_blocks
+    waiting = {path.parent / uri: change for uri, change in changes.items()}
 
     def read(file: Path, *arguments: Any, **options: Any) -> Iterator[Any]:
-        is_it = file == path.parent / uri and not done
-        if is_it and moment == "before":
-            done.append(change(file))
-        items = original(file, *arguments, **options)
-        yield from items
-        if is_it and moment == "after":
-            done.append(change(file))
+        change, moment = waiting.pop(file, (None, ""))
+        if change is not None and moment == "before":
+            change(file)
+        yield from original(file, *arguments, **options)
+        if change is not None and moment == "after":
+            change(file)
 
     with monkeypatch.context() as patch:
         patch.setattr(intake.readers, "read_blocks", read)
         result = call("run", path)
-    assert done, "the file was never read"
+    assert not waiting, "a file was never read"
     assert "Traceback" not in result.output
     return result
 
@@ -97,34 +97,33 @@ CHANGES: dict[str, Change] = {
 }
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_changing_file_is_refused_with_both_hashes_and_read_when_quiet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, moment: str
-) -> None:
-    path = make_project(tmp_path / "project", spec(), CLEAN)
-    result = run_while(monkeypatch, path, URI, CHANGES[change], moment)
-    now = "none" if change == "vanish" else _sha((path.parent / URI).read_bytes())
-    [line] = [
-        line for line in result.stdout.splitlines() if line.startswith(f"bad day {DAY}: ingest: {URI}: ")
-    ]
-    assert result.exit_code == 1
-    assert f"(sha256 {_sha(CLEAN[URI])} → {now})" in line
-    assert ("vanished" in line) == (change == "vanish")
-    assert DAY not in {day for _, day in published(path)}, "nothing of it is published"
-    (path.parent / URI).write_bytes(CLEAN[URI])
-    again = call("run", path)
-    assert again.exit_code == 0, again.output
-    assert DAY in {day for _, day in published(path)}
-
-
-def test_changing_file_of_a_table_that_shrinks_to_nothing_is_told_as_changed(
+def test_changing_files_are_refused_with_both_hashes_and_read_when_quiet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {"table/2026-03-01.csv": csv_bytes(rows(0)), "table/2026-03-02.csv": csv_bytes(rows(20))}
-    path = make_project(tmp_path / "project", spec(sources=[source(path="table/{date}.csv")]), files)
-    result = run_while(monkeypatch, path, "table/2026-03-02.csv", _empty)
-    assert "table/2026-03-02.csv: changed while it was read (sha256 " in result.stdout
+    files = {f"sources/2026-03-{n:02}.jsonl": jsonl(rows(20 * n)) for n in range(1, 11)}
+    files |= {"table/2026-03-11.csv": csv_bytes(rows(300)), "table/2026-03-12.csv": csv_bytes(rows(320))}
+    files["table/2026-03-13.csv"] = csv_bytes(rows(340))  # a source that has lost every file is another error
+    kinds = [(change, moment) for change in CHANGES for moment in ("before", "after")]
+    made = dict(zip([*files][1:], kinds, strict=False)) | {"table/2026-03-12.csv": ("empty", "before")}
+    sources = [source(), source(name="table", path="table/{date}.csv", expected_daily=False)]
+    path = make_project(tmp_path / "project", spec(sources=sources), files)
+    result = run_while(monkeypatch, path, {uri: (CHANGES[c], moment) for uri, (c, moment) in made.items()})
+    assert result.exit_code == 1
+    for uri, (change, moment) in made.items():
+        now = "none" if change == "vanish" else _sha((path.parent / uri).read_bytes())
+        told = [
+            line for line in result.stdout.splitlines() if line.startswith("bad day") and f": {uri}: " in line
+        ]
+        assert len(told) == 1, (uri, change, moment)
+        assert f"(sha256 {_sha(files[uri])} → {now})" in told[0], (change, moment)
+        assert ("vanished" in told[0]) == (change == "vanish")
+    days = {day for _, day in published(path)}
+    assert days == {_day(uri) for uri in files} - {_day(uri) for uri in made}
+    for uri, data in files.items():
+        (path.parent / uri).write_bytes(data)
+    again = call("run", path)
+    assert again.exit_code == 0, again.output
+    assert {day for _, day in published(path)} == {_day(uri) for uri in files}
 
 
 def test_changed_file_with_equal_size_and_time_is_hashed_anew_in_the_same_process(tmp_path: Path) -> None:

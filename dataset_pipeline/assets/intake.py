@@ -22,7 +22,7 @@ from dataset_pipeline.spec.params import IngestParams, SourceParams
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.sources import SourceFile
 from dataset_pipeline.transforms import ingest
-from dataset_pipeline.transforms.drift import Columns, Drift, Known, drift, since
+from dataset_pipeline.transforms.drift import Columns, Drift, Known, drift, known_of, since, united
 from dataset_pipeline.transforms.occurrences import Occurrences
 
 
@@ -33,6 +33,7 @@ def ingest_work(context: Context, days: Days, stage: Stage) -> Work:
     for day in days:
         REPORTER.get().phase(Step.INGEST, f"reading {day}")
         intake.day(day)
+    intake.flush()
     if intake.bad:
         raise BadDay(Step.INGEST, intake.bad)
     batches = pl.DataFrame(intake.batches, schema=TABLES["batches"], orient="row")
@@ -70,12 +71,13 @@ class _Intake:
     bad: dict[str, list[str]] = field(default_factory=dict)
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     drifts: dict[dt.date, list[Drift]] = field(default_factory=dict)
+    waiting: list[ingest.Batch] = field(default_factory=list)
 
     def day(self, day: dt.date) -> None:
         """Read every file of a day, and compare its columns with those of the last day of their source."""
         sources = {source.name: source for source in self.params.sources}
         occurrences: dict[str, Occurrences] = {}
-        columns: dict[str, dict[str, frozenset[str]]] = {}
+        columns: dict[str, list[Columns]] = {}
         for file in self.context.files(day):
             source = sources[file.source]
             try:
@@ -86,18 +88,37 @@ class _Intake:
                     told += since(error.names, error.present, self._known(source.name, day))
                 self.bad.setdefault(day.isoformat(), []).append(told)
                 continue
-            seen = columns.setdefault(source.name, {})
-            for name, kinds in found.items():
-                seen[name] = seen.get(name, frozenset()) | kinds
-        for name, seen in sorted(columns.items()):
+            columns.setdefault(source.name, []).append(found)
+        for name, files in sorted(columns.items()):
             mapped = ingest.watched_columns(sources[name].shape, self.params.task_type)
-            self.drifts.setdefault(day, []).append(drift(name, day, seen, self._known(name, day), mapped))
-            if seen:
-                self.history.setdefault(name, {})[day] = seen
+            change = drift(name, day, files, self._known(name, day), mapped)
+            self.drifts.setdefault(day, []).append(change)
+            # A day that its gate will refuse is nothing that later days are compared with.
+            if not change.retyped or self._is_accepted():
+                self.history.setdefault(name, {})[day] = united(files)
+
+    def _take(self, part: ingest.Batch) -> None:
+        """Stage parts together: a transaction for each of a thousand small files would cost more than reading them."""
+        self.waiting.append(part)
+        rows = sum(waiting.records.height + waiting.rejects.height for waiting in self.waiting)
+        is_large = sum(waiting.records.estimated_size() for waiting in self.waiting) > ingest.PART_BYTES
+        if rows >= ingest.PART_ROWS or is_large:
+            self.flush()
+
+    def flush(self) -> None:
+        """Stage what waits."""
+        if self.waiting:
+            records = pl.concat([part.records for part in self.waiting])
+            self.stage({Step.INGEST: records, "rejects": pl.concat([part.rejects for part in self.waiting])})
+            self.waiting.clear()
+
+    def _is_accepted(self) -> bool:
+        """Whether the spec lets changed columns through."""
+        gate = self.params.gates.get("columns_keep_type")
+        return gate is not None and (gate.severity == "warning" or bool(gate.max))
 
     def _known(self, source: str, day: dt.date) -> Known | None:
-        earlier = [d for d in self.history.get(source, {}) if d < day]
-        return Known(max(earlier), self.history[source][max(earlier)]) if earlier else None
+        return known_of(self.history.get(source, {}), day)
 
     def _file(self, file: SourceFile, source: SourceParams, occurrences: Occurrences) -> Columns:
         """Stage the rows of one file. Raises MissingColumn, UnreadableFile."""
@@ -113,7 +134,7 @@ class _Intake:
         read, kept, rejected = 0, 0, 0
         columns: Columns = {}
         for part in ingest.ingest_parts(items, source, self.params, file.day, file.uri, occurrences):
-            self.stage({Step.INGEST: part.records, "rejects": part.rejects})
+            self._take(part)
             read, kept, rejected = (
                 read + part.rows_read,
                 kept + part.records.height,

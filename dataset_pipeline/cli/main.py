@@ -114,9 +114,9 @@ def status(spec: Path, as_json: bool) -> None:
 @json_option
 def explain(record: str, spec: Path, as_json: bool) -> None:
     """The history of one RECORD: its id, SOURCE:ID, or FILE:LINE."""
-    from dataset_pipeline.cli import asking
+    from dataset_pipeline.cli import explaining
 
-    sys.exit(asking.explain(record, spec, as_json))
+    sys.exit(explaining.explain(record, spec, as_json))
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """`dataset-pipeline run`: plan, make each stretch of days through Dagster, release, say what came of it.
 
 Lives here: the loop that sets bad days aside, and the words around it. Keep out: what a step does
-(`assets.engine`), rendering (`show`).
+(`assets.engine`), files that are no batch (`lost`), what lies elsewhere (`fetch`), rendering (`show`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.checking import checked_project
+from dataset_pipeline.cli.fetch import fetch
+from dataset_pipeline.cli.lost import Lost, lost_files, refuse_lost_sources
 from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
 from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
-from dataset_pipeline.spec.load import Project, read_project
+from dataset_pipeline.spec.load import read_project
 from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.places import is_fetched
 from dataset_pipeline.storage import releases
-from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
-from dataset_pipeline.storage.readers import UnreadableFile
 
 if TYPE_CHECKING:
     from dataset_pipeline.cli.orchestrator import Orchestrator
@@ -84,8 +84,7 @@ class _Report:
     """What happened so far: bad days with their reasons, the error that ended it, seconds by step."""
 
     bad: dict[dt.date, list[str]] = field(default_factory=dict)
-    lost: dict[str, str] = field(default_factory=dict)
-    """uri of a file that is no batch to what is wrong with it."""
+    lost: Lost = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     not_fetched: list[str] = field(default_factory=list)
     """What did not answer: what was fetched from there before is used."""
@@ -105,30 +104,12 @@ def run(spec: Path, as_json: bool, choice: Choice) -> int:
     try:
         report = _Report()
         if must_fetch:
-            _fetch(project, out, report)
+            report.not_fetched += fetch(project, out)
         project = checked_project(spec)
         # After the wait for another run: what was seen before it may be gone.
         return _run(context_of(project), out, as_json, choice, steps, report)
     finally:
         release_run_lock(project.warehouse_path)
-
-
-def _fetch(project: Project, out: Console, report: _Report) -> None:
-    """Bring what lies elsewhere beside the spec, with a line of progress.
-
-    A place that does not answer fails the run in the end; what was fetched before is used until then.
-    """
-    token = REPORTER.set(bars := show.Bars(out, 1))
-    try:
-        with bars:
-            notes = fetch_all(project.root, project.spec.sources, project.path.name).notes
-    except UnreadableFile as error:
-        report.not_fetched += str(error).splitlines()
-        notes = ()
-    finally:
-        REPORTER.reset(token)
-    for note in notes:
-        out.print(f"note: {note}")
 
 
 def _run(
@@ -255,40 +236,9 @@ def _make_stretches(
             day: [f"{error.step}: {text}" if not isinstance(error, GateClosed) else text for text in texts]
             for day, texts in bad.items()
         }
-        _refuse_lost_sources(context, error, report)
+        report.lost |= lost_files(context, error)
+        refuse_lost_sources(context, report.lost)
         todo = ranges([d for d in days if d not in report.bad]) + todo
-
-
-def _refuse_lost_sources(context: Context, error: BadDay, report: _Report) -> None:
-    """A file that is no batch makes a bad day; where every file of a source is none, the spec is wrong."""
-    if error.step != Step.INGEST:
-        return
-    texts = [text for day_texts in error.days.values() for text in day_texts]
-    uris = [file.uri for file in context.found.files]
-    report.lost |= {uri: text for uri in uris for text in texts if text.startswith(f"{uri}:")}
-    if isinstance(error, GateClosed):
-        report.lost |= _truncated(context, list(error.days))
-    problems = []
-    for source in context.project.spec.sources:
-        files = [f.uri for f in context.found.files if f.source == source.name]
-        if files and all(uri in report.lost for uri in files):
-            place = f"{context.project.path.name}: source {source.name}"
-            problems += [Problem(place, report.lost[uri]) for uri in files[:5]]
-    if problems:
-        raise SpecError(problems)
-
-
-def _truncated(context: Context, days: list[str]) -> dict[str, str]:
-    """Files of the refused days that break off, from the rows the gate left in staging for inspection."""
-    found = context.warehouse.query(
-        """SELECT DISTINCT uri, line, detail FROM staging.rejects
-        WHERE reason = 'truncated_file' AND list_contains(?, day::VARCHAR) ORDER BY uri""",
-        [days],
-    )
-    return {
-        uri: f"{uri}: breaks off at line {line}: {detail}. Send the file again, whole."
-        for uri, line, detail in found.iter_rows()
-    }
 
 
 def _note_failure(report: _Report, results: list[Outcome | PipelineError]) -> None:

@@ -30,11 +30,24 @@ _NO_CREDENTIAL = re.compile(
 )
 _NAMED_LOGINS = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
 """Values of gcsfs' `token` that name a way to log in and are no secret."""
-_USER_PASSWORD = {
-    "database.url": re.compile(r"^[^:/]+://[^:/@]*:(?P<password>[^@]*)@"),
-    "path": re.compile(r"^[^:/]+://[^:/@]*:(?P<password>[^@/]*)@"),
-}
-"""SQLAlchemy takes a slash in a password; in other URLs the host ends at it, and an @ may follow in the path."""
+_WHOLLY = re.compile(rf"(?:{PLACEHOLDER.pattern})+")
+_WHOLE_LOGIN = re.compile(rf"(?:{_WHOLLY.pattern})?(?::(?:{_WHOLLY.pattern})?)?@?")
+_PLAIN_USER = re.compile(r"[\w.;%+-]+@")
+_USER_SCHEMES = frozenset({"sftp", "ssh", "ftp", "ftps", "smb", "hdfs", "webhdfs"})
+"""Where a name alone logs nobody in; over HTTP and the like it may be a token."""
+_CONTAINER_SCHEMES = frozenset({"abfs", "abfss", "az", "wasb", "wasbs"})
+"""Azure's, in which a container stands before the @, and no login."""
+_DATABASE_PASSWORD = re.compile(r"[^:/]+://[^:/]*:(?P<password>[^/?]*|[^@]*)@")
+"""SQLAlchemy takes a slash in a password, and ends it at the first @: what follows up to the path is part of it too."""
+_CUT_LOGIN = re.compile(rf":(?!\d*$|{PLACEHOLDER.pattern}$)[^\]]*$")
+"""The end of a host that is no port: a login with a slash in it, if an @ follows."""
+_SENT = re.compile(r"(?:^|[_-])(?:headers?|cookies?)$", re.IGNORECASE)
+"""Keys of what goes along with each request; any of it may let somebody in."""
+_WRITE = "Write ${NAME} in its place and set NAME in the environment."
+_HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent", "range"})
+_SENT_VALUE = re.compile(rf"(?:[A-Za-z][\w-]{{0,15}}[ =])?(?:{_WHOLLY.pattern})")
+"""${NAME}, or a word before it: Bearer ${NAME}, session=${NAME}."""
+_PASSWORD_KEY = re.compile(r"passw|passphrase|pwd|secret", re.IGNORECASE)
 _WILDCARDS = ("*", "[", "{date}")
 
 
@@ -106,7 +119,23 @@ def split_url(url: str) -> tuple[str, str]:
 
 def without_query(url: str) -> str:
     """`url` without `?…` where the scheme has queries; elsewhere a question mark is a wildcard."""
-    return url.split("?", 1)[0] if url.startswith(("http://", "https://")) else url
+    return url.split("?", 1)[0] if url.lower().startswith(("http://", "https://")) else url
+
+
+def split_login(url: str) -> tuple[str, str, str]:
+    """`scheme://`, the login with its @ (empty where there is none), and the rest. No URL is all rest."""
+    found = SCHEMES.match(url)
+    if found is None:
+        return "", "", url
+    host, slash, path = url[found.end() :].partition("/")
+    login, at, host = host.rpartition("@")
+    return found[0], login + at, host + slash + path
+
+
+def without_login(url: str) -> str:
+    """`url` as it may be kept on disk: without user and password. A container of Azure's is none and stays."""
+    scheme, _, rest = split_login(url)
+    return url if _scheme(url) in _CONTAINER_SCHEMES else scheme + rest
 
 
 def place_problems(source: Place) -> Iterator[tuple[str, str, str]]:
@@ -122,14 +151,14 @@ def place_problems(source: Place) -> Iterator[tuple[str, str, str]]:
         yield from _path_problems(source.path)
     if source.storage and not is_remote(source.path):
         yield "storage", "belongs to a path that is a URL, such as s3://bucket/folder/*.jsonl.", "Remove it."
-    for key, value in _leaves(source.storage):
-        if _is_literal_secret(key.rsplit(".", 1)[-1], value):
-            yield (
-                f"storage.{key}",
-                "is a credential written out.",
-                "Write ${NAME} and set NAME in the environment.",
-            )
-        yield from _placeholder_problems(f"storage.{key}", value)
+    for keys, value in _leaves(source.storage):
+        key = ".".join(("storage", *keys))
+        if _is_literal_sent(keys, value) or _is_literal_secret(keys[-1], value):
+            yield key, "is a credential written out.", _WRITE
+        if isinstance(value, str) and is_remote(value):
+            yield from _url_problems(key, value)
+        else:
+            yield from _placeholder_problems(key, value)
 
 
 def _database_problems(database: Database) -> Iterator[tuple[str, str, str]]:
@@ -141,20 +170,19 @@ def _database_problems(database: Database) -> Iterator[tuple[str, str, str]]:
 
 
 def _url_problems(key: str, url: str) -> Iterator[tuple[str, str, str]]:
-    found = _USER_PASSWORD[key].match(url)
-    if found and found["password"] and not PLACEHOLDER.search(found["password"]):
+    if key == "database.url":
+        found = _DATABASE_PASSWORD.match(url)
+        if found and found["password"] and not _WHOLLY.fullmatch(found["password"]):
+            yield key, "holds a password written out, in whole or in part.", _WRITE
+    elif _has_literal_login(url):
         yield (
             key,
-            "holds a password written out.",
-            "Write ${NAME} in its place and set NAME in the environment.",
+            "holds a user, token or password written out before the @, in whole or in part.",
+            "Write ${NAME} or ${NAME}:${NAME} in its place and set them in the environment.",
         )
     for name, value in parse_qsl(url.partition("?")[2]):
-        if _is_literal_secret(name, value):
-            yield (
-                key,
-                f"holds a credential written out ({name}).",
-                "Write ${NAME} and set NAME in the environment.",
-            )
+        if _is_literal_secret(name, value, is_url=True):
+            yield key, f"holds a credential written out ({name}).", _WRITE
     yield from _placeholder_problems(key, url)
 
 
@@ -182,11 +210,7 @@ def _path_problems(path: str) -> Iterator[tuple[str, str, str]]:
     if without_query(path) != path and any(mark in followed for mark in _WILDCARDS):
         yield "path", "has both a query (?…) and wildcards.", "Keep one."
     if PLACEHOLDER.search(followed):
-        yield (
-            "path",
-            "has a placeholder in the names of files.",
-            "Keep placeholders before the first wildcard.",
-        )
+        yield "path", "has a placeholder in the names of files.", "Keep them before the first wildcard."
     bad = [part for part in without_query(path).split("://", 1)[1].split("/")[1:] if part in ("", ".", "..")]
     if bad or "\\" in path or any(ord(c) < 32 for c in path):
         yield (
@@ -224,24 +248,50 @@ def _is_glob(scheme: str, part: str) -> bool:
     return any(mark in part for mark in marks)
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that holds no others, with the dotted key that leads to it; items of a list share its key."""
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value that holds no others, with the keys that lead to it; items of a list share its key."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{place}.{key}" if place else str(key))
+            yield from _leaves(inner, (*keys, str(key)))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _leaves(inner, place)
+            yield from _leaves(inner, keys)
     else:
-        yield place, value
+        yield keys, value
 
 
-def _is_literal_secret(key: str, value: Any) -> bool:
+def _has_literal_login(url: str) -> bool:
+    _, login, rest = split_login(url)
+    host, _, path = rest.partition("/")
+    if not login:
+        return "@" in path and _CUT_LOGIN.search(host) is not None
+    if _scheme(url) in _USER_SCHEMES | _CONTAINER_SCHEMES and _PLAIN_USER.fullmatch(login):
+        return False
+    return _WHOLE_LOGIN.fullmatch(login) is None
+
+
+def _is_literal_sent(keys: tuple[str, ...], value: Any) -> bool:
+    """Whether a header or cookie is written out: a name such as X-Access does not tell whether it is a secret."""
+    if value is None or isinstance(value, bool) or value == "":
+        return False
+    if not any(_SENT.search(key) for key in keys) or keys[-1].lower() in _HARMLESS_HEADERS:
+        return False
+    return _SENT_VALUE.fullmatch(str(value)) is None
+
+
+def _is_literal_secret(key: str, value: Any, is_url: bool = False) -> bool:
+    """Whether a credential is written out. Beside a placeholder, text is a path or a connection's; not in passwords."""
     if value is None or isinstance(value, bool) or value == "":
         return False
     if not _CREDENTIAL.search(key) or _NO_CREDENTIAL.search(key):
         return False
-    return not PLACEHOLDER.search(str(value)) and value not in _NAMED_LOGINS
+    is_whole = is_url or _PASSWORD_KEY.search(key) is not None
+    given = (_WHOLLY.fullmatch if is_whole else PLACEHOLDER.search)(str(value))
+    return given is None and value not in _NAMED_LOGINS
 
 
 def _placeholder_problems(key: str, value: Any) -> Iterator[tuple[str, str, str]]:

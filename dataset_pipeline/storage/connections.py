@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from dataset_pipeline.errors import PipelineError
-from dataset_pipeline.spec.places import PLACEHOLDER, Database
-from dataset_pipeline.storage.fetching import Secrets
+from dataset_pipeline.spec.places import Database
+from dataset_pipeline.storage.fetching import Secrets, quoted
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 600
@@ -133,7 +133,7 @@ def _wrapped(database: Database) -> str:
 
 def _engine(database: Database, secrets: Secrets, root: Path) -> sa.Engine:
     try:
-        url = sa.make_url(_expanded(database.url, secrets))
+        url = sa.make_url(secrets.expand_url(database.url, quoted))
         secrets.add(url.password)
         if url.get_backend_name() == "sqlite":
             return _sqlite(url, secrets, root)
@@ -167,20 +167,6 @@ def _patient(connection: Any, _: Any) -> None:
     sock = getattr(connection, "_usock", None)
     if sock is not None:
         sock.settimeout(ANSWER_SECONDS)
-
-
-def _expanded(url: str, secrets: Secrets) -> str:
-    """The URL with its placeholders: what stands for user, password and query is quoted, the rest is taken as it is."""
-    if PLACEHOLDER.fullmatch(url):
-        return secrets.expand(url)
-    login, at, rest = url.rpartition("@")
-    place, mark, query = rest.partition("?")
-
-    def quoted(text: str) -> str:
-        return quote(text, safe="")
-
-    secrets.expand(url)  # names everything that is missing at once
-    return secrets.expand(login, quoted) + at + secrets.expand(place) + mark + secrets.expand(query, quoted)
 
 
 def _sqlite(url: sa.URL, secrets: Secrets, root: Path) -> sa.Engine:

@@ -23,7 +23,7 @@ from urllib.parse import quote, quote_plus
 
 from dataset_pipeline.clock import now
 from dataset_pipeline.errors import PipelineError, Problem, SpecError
-from dataset_pipeline.spec.places import FETCHED, PLACEHOLDER, Place, is_fetched, local_pattern
+from dataset_pipeline.spec.places import FETCHED, PLACEHOLDER, Place, is_fetched, local_pattern, split_login
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
 from dataset_pipeline.storage.readers import UnreadableFile
 
@@ -122,6 +122,13 @@ class Secrets:
             raise self.problem(f"{names} {are} not set in the environment.", "Set it where the command runs.")
         return PLACEHOLDER.sub(lambda found: how(self._known(os.environ[found[1]])), text)
 
+    def expand_url(self, url: str, query: Callable[[str], str] = str) -> str:
+        """`expand` of a URL. What stands for its login is quoted; `query` makes of values what stands after the ?."""
+        self.expand(url)  # names everything that is missing at once
+        scheme, login, rest = split_login(url)
+        place, mark, asked = rest.partition("?")
+        return scheme + self.expand(login, quoted) + self.expand(place) + mark + self.expand(asked, query)
+
     def expand_all(self, value: Any) -> Any:
         """A copy of nested options in which every text is expanded."""
         if isinstance(value, Mapping):
@@ -158,10 +165,15 @@ class Secrets:
         return value
 
 
+def quoted(text: str) -> str:
+    """`text` as one part of a URL, / and @ quoted too."""
+    return quote(text, safe="")
+
+
 def _forms(value: str) -> set[str]:
     return {
         value,
-        quote(value, safe=""),
+        quoted(value),
         quote(value),
         quote_plus(value),
         json.dumps(value)[1:-1],

@@ -1,4 +1,4 @@
-"""Remote storage through fsspec: opening it, listing what matches a pattern, names, and errors in words.
+"""Remote storage through fsspec: opening it, listing what matches a pattern, and errors in words.
 
 Lives here: what is there. Keep out: what of it is fetched, and copying (`remotes`); secrets (`fetching`).
 """
@@ -6,12 +6,12 @@ Lives here: what is there. Keep out: what of it is fetched, and copying (`remote
 from __future__ import annotations
 
 import errno
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 
@@ -23,8 +23,6 @@ from dataset_pipeline.storage.readers import UnreadableFile
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 ATTEMPTS = 3
-MAX_NAME_BYTES = 240
-MAX_NAMES_SHOWN = 5
 
 _FINGERPRINTS = (
     "ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "content_hash", "crc32c", "sha256", "Digest",
@@ -71,9 +69,11 @@ def file_system(source: Place, secrets: Secrets) -> Any:
         raise secrets.problem(
             f"no storage is called {scheme}://.", "Use one fsspec knows, such as s3://."
         ) from None
-    in_url = cls._get_kwargs_from_urls(secrets.expand(source.path))
-    for key in ("password", "username"):
-        secrets.add(in_url.get(key))
+    in_url = cls._get_kwargs_from_urls(secrets.expand_url(source.path))
+    for key in in_url.keys() & {"password", "username", "user"}:
+        # fsspec gives them as they stand in the URL, quoted (measured).
+        in_url[key] = unquote(in_url[key])
+        secrets.add(in_url[key])
     options: dict[str, Any] = {"skip_instance_cache": True, **in_url, **given}
     if scheme in ("s3", "s3a"):
         # Retries of the inner library multiply with those of s3fs.
@@ -111,7 +111,7 @@ def listed(system: Any, url: str, secrets: Secrets, is_known: bool) -> Iterator[
     folder, rest = split_url(url)
     parts = rest.replace("{date}", "*").split("/")
     is_literal = not any(mark in rest for mark in ("*", "[", "{date}", *(() if is_http(url) else "?")))
-    expanded = secrets.expand(url if is_literal else folder)
+    expanded = secrets.expand_url(url if is_literal else folder)
     start = expanded if is_http(url) else system._strip_protocol(expanded)
     try:
         if is_literal:
@@ -180,7 +180,7 @@ def _children(system: Any, folder: str, url: str) -> list[tuple[str, dict[str, A
 
 
 def is_http(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://"))
 
 
 def _remote(name: str, address: str, info: dict[str, Any]) -> Remote:
@@ -197,46 +197,6 @@ def fingerprint_of(info: dict[str, Any]) -> str | None:
     if found is None:
         found = next((f"{info.get('size')}:{key}:{info[key]}" for key in _MOMENTS if info.get(key)), None)
     return found
-
-
-# --- names --------------------------------------------------------------------------------
-
-
-def check_names(names: list[str], secrets: Secrets) -> None:
-    """Raises SpecError where a name cannot be one of a local file, or two would be one."""
-    bad = [name for name in names if not _is_plain(name)]
-    if bad:
-        raise secrets.problem(
-            f"{len(bad)} names cannot be kept as files here ({shown(bad)}): .., control characters, a backslash, "
-            "an empty or an overlong part.",
-            "Rename them, or narrow the pattern.",
-        )
-    owners: dict[str, str] = {}
-    for name in names:
-        key = _folded(name)
-        if owners.setdefault(key, name) != name:
-            raise secrets.problem(
-                f"two names differ in case or spelling of accents only ({shown([owners[key], name])}).",
-                "Rename one: not every disk tells them apart.",
-            )
-    folders = {"/".join(key.split("/")[:n]) for key in owners for n in range(1, key.count("/") + 1)}
-    if both := sorted(owners[key] for key in folders & owners.keys()):
-        raise secrets.problem(f"a file and a folder have one name ({shown(both)}).", "Rename one.")
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _is_plain(name: str) -> bool:
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c == "\\" for c in name):
-        return False
-    return all(p not in ("", ".", "..") and len(p.encode()) <= MAX_NAME_BYTES for p in name.split("/"))
-
-
-def shown(names: list[str]) -> str:
-    more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
-    return ", ".join(ascii(name)[:80] for name in names[:MAX_NAMES_SHOWN]) + more
 
 
 # --- errors in words ----------------------------------------------------------------------

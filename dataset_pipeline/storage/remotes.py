@@ -1,6 +1,6 @@
 """Fetching files from other storage: S3, HTTP and whatever else fsspec reaches, by the pattern of a source.
 
-Lives here: comparing with the record, and copying. Keep out: what is there (`remote_listing`), secrets and the record
+Lives here: comparing with the record, names that files can keep here, and copying. Keep out: what is there (`remote_listing`), secrets and the record
 itself (`fetching`), what the files hold (`readers`).
 
 A file that is gone over there stays here, with a note: it was training data, and its loss should be somebody's
@@ -12,19 +12,25 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.spec.places import FETCHED, Place, local_pattern, split_url, without_query
+from dataset_pipeline.spec.places import (
+    FETCHED,
+    Place,
+    local_pattern,
+    split_url,
+    without_login,
+    without_query,
+)
 from dataset_pipeline.storage.fetching import Fetched, Record, Secrets, folder_for, of_another, timestamp
 from dataset_pipeline.storage.remote_listing import (
     ATTEMPTS,
-    MAX_NAMES_SHOWN,
     Passing,
     Remote,
-    check_names,
     file_system,
     fingerprint_of,
     in_words,
@@ -34,6 +40,8 @@ from dataset_pipeline.storage.remote_listing import (
 )
 
 BLOCK_BYTES = 4 * 2**20
+MAX_NAME_BYTES = 240
+MAX_NAMES_SHOWN = 5
 RECORD_SECONDS = 10.0
 """How often the record is kept while files come in: what is in it is not fetched again after a crash."""
 
@@ -41,8 +49,9 @@ RECORD_SECONDS = 10.0
 def fetch_files(root: Path, source: Place, secrets: Secrets, *, refetch: bool) -> Fetched:
     """What `fetching.fetch` does for a URL."""
     record = Record.read(root, source.name)
-    place, _ = split_url(source.path)
-    if record.files and record.made_by != place:
+    place = without_login(split_url(source.path)[0])
+    # Records of earlier versions hold logins: they are known again, and lose them.
+    if record.files and without_login(record.made_by) != place:
         was = record.made_by if "://" in record.made_by else "a query"
         raise of_another(secrets, source.name, f"files of another place ({was})")
     REPORTER.get().phase(f"fetching {source.name}", "listing")
@@ -53,6 +62,8 @@ def fetch_files(root: Path, source: Place, secrets: Secrets, *, refetch: bool) -
     with folder_for(root, source.name, secrets) as (folder, part):
         todo = [r for r in there if refetch or not _is_here(record, folder, r)]
         record.made_by = place
+        for facts in record.files.values():
+            facts["url"] = without_login(facts.get("url", ""))
         try:
             written, total = _copy_all(system, source, todo, record, folder, part, secrets)
         finally:
@@ -77,6 +88,46 @@ def _is_here(record: Record, folder: Path, remote: Remote) -> bool:
     if facts is None or remote.fingerprint is None or not record.has(folder, remote.name):
         return False
     return bool(facts.get("fingerprint") == remote.fingerprint and remote.bytes in (None, facts["bytes"]))
+
+
+# --- names --------------------------------------------------------------------------------
+
+
+def check_names(names: list[str], secrets: Secrets) -> None:
+    """Raises SpecError where a name cannot be one of a local file, or two would be one."""
+    bad = [name for name in names if not _is_plain(name)]
+    if bad:
+        raise secrets.problem(
+            f"{len(bad)} names cannot be kept as files here ({shown(bad)}): .., control characters, a backslash, "
+            "an empty or an overlong part.",
+            "Rename them, or narrow the pattern.",
+        )
+    owners: dict[str, str] = {}
+    for name in names:
+        key = _folded(name)
+        if owners.setdefault(key, name) != name:
+            raise secrets.problem(
+                f"two names differ in case or spelling of accents only ({shown([owners[key], name])}).",
+                "Rename one: not every disk tells them apart.",
+            )
+    folders = {"/".join(key.split("/")[:n]) for key in owners for n in range(1, key.count("/") + 1)}
+    if both := sorted(owners[key] for key in folders & owners.keys()):
+        raise secrets.problem(f"a file and a folder have one name ({shown(both)}).", "Rename one.")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _is_plain(name: str) -> bool:
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c == "\\" for c in name):
+        return False
+    return all(p not in ("", ".", "..") and len(p.encode()) <= MAX_NAME_BYTES for p in name.split("/"))
+
+
+def shown(names: list[str]) -> str:
+    more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
+    return ", ".join(ascii(name)[:80] for name in names[:MAX_NAMES_SHOWN]) + more
 
 
 # --- copying ------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from dataset_pipeline.text import shown_name
+
 MAX_NAMED = 5
 """Columns that a message names; the rest is counted."""
 
@@ -26,36 +28,81 @@ class Known:
 
 @dataclass(frozen=True)
 class Drift:
-    """retyped: mapped columns of which no value is of a kind it had. notes: every other change, in words."""
+    """retyped: mapped columns of which no value is of a kind it had, and mapped paths (`meta.lang`) that lead to
+    nothing any more. notes: every other change, in words."""
 
     retyped: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def drift(source: str, day: dt.date, now: Columns, known: Known | None, mapped: Iterable[str]) -> Drift:
+def known_of(history: Mapping[dt.date, Columns], day: dt.date) -> Known | None:
+    """The last day before `day`; a column that held nothing then as it was when it last held something."""
+    earlier = sorted((d for d in history if d < day), reverse=True)
+    if not earlier:
+        return None
+    columns = dict(history[earlier[0]])
+    empty = {name for name, kinds in columns.items() if not kinds}
+    for past in earlier[1:]:
+        if not empty:
+            break
+        found = {name for name in empty if history[past].get(name)}
+        columns |= {name: history[past][name] for name in found}
+        empty -= found
+    return Known(earlier[0], columns)
+
+
+def retyped(source: str, day: dt.date, now: Columns, known: Known | None, mapped: Iterable[str]) -> list[str]:
+    """Mapped columns of one file that hold no kind of value that they held on the last day of its source."""
+    if known is None or not now:
+        return []
+    found = []
+    for name in sorted(set(mapped) & known.columns.keys()):
+        before, after = known.columns[name], now.get(name)
+        held = f"{source}: column {name!r} held {words(before)} until {known.day}"
+        if before and after and not before & after:
+            found.append(f"{held} and holds {words(after)} on {day}")
+        elif before and after is None and "." in name:
+            # A column of its own that is gone makes the file no batch; of a path only its beginning must be there.
+            found.append(f"{held} and is in no record on {day}")
+    return found
+
+
+def drift(
+    source: str, day: dt.date, files: Iterable[Columns], known: Known | None, mapped: Iterable[str]
+) -> Drift:
     """What changed since `known`, the last day of the source before `day`; nothing where there is none.
 
-    A mapped column that is gone is no matter of this function: the file is then no batch.
+    files: the columns of each file of the day. A mapped column that is gone is no matter of this function: the
+    file is then no batch.
     """
-    if known is None or not now or not known.columns:
+    listed, watched = [file for file in files if file], set(mapped)
+    if known is None or not known.columns or not listed:
         return Drift((), ())
-    watched = set(mapped)
-    retyped, notes = [], []
+    changed = [change for file in listed for change in retyped(source, day, file, known, watched)]
+    now, notes = united(listed), []
     for name in sorted(now.keys() & known.columns.keys() & watched):
         before, after = known.columns[name], now[name]
-        if not before or not after or before == after:
-            continue
-        change = f"column {name!r} held {words(before)} until {known.day} and holds {words(after)} on {day}"
-        if before & after:
-            notes.append(f"{source}: {change}")
-        else:
-            retyped.append(f"{source}: {change}")
-    new, gone = sorted(now.keys() - known.columns.keys()), sorted(known.columns.keys() - now.keys())
+        if before & after and after - before:
+            notes.append(
+                f"{source}: column {name!r} held {words(before)} until {known.day} and holds {words(after)} on {day}"
+            )
+    paths = {name for name in watched if "." in name}
+    new = sorted(now.keys() - known.columns.keys() - paths)
+    gone = sorted(known.columns.keys() - now.keys() - paths)
     if new:
         notes.append(f"{source}: new since {known.day}: {named(new)} (on {day})")
     if gone:
         notes.append(f"{source}: gone since {known.day}: {named(gone)} (on {day})")
-    return Drift(tuple(retyped), tuple(notes))
+    return Drift(tuple(dict.fromkeys(changed)), tuple(notes))
+
+
+def united(files: Iterable[Columns]) -> dict[str, frozenset[str]]:
+    """The columns of all files, with every kind that one of them had."""
+    columns: dict[str, frozenset[str]] = {}
+    for file in files:
+        for name, kinds in file.items():
+            columns[name] = columns.get(name, frozenset()) | kinds
+    return columns
 
 
 def since(missing: Iterable[str], present: Iterable[str], known: Known | None) -> str:
@@ -77,5 +124,5 @@ def words(kinds: Iterable[str]) -> str:
 
 def named(columns: list[str]) -> str:
     """The first names, quoted, and how many more there are."""
-    shown = ", ".join(repr(name) for name in columns[:MAX_NAMED])
+    shown = ", ".join(map(shown_name, columns[:MAX_NAMED]))
     return shown + (f" and {len(columns) - MAX_NAMED} more" if len(columns) > MAX_NAMED else "")

@@ -21,6 +21,7 @@ import polars as pl
 from dataset_pipeline.records import MESSAGES, TABLES, Step, record_id
 from dataset_pipeline.spec.models import Shape
 from dataset_pipeline.spec.params import IngestParams, SourceParams
+from dataset_pipeline.text import is_name, shown_name
 from dataset_pipeline.transforms import lookup
 from dataset_pipeline.transforms.layouts import MAPPING_REASONS, Conversation, Refusal, RowMapper
 from dataset_pipeline.transforms.lookup import required_columns, splits
@@ -76,16 +77,23 @@ class Refused(Protocol):
 
 
 class MissingColumn(Exception):
-    """A mapped column that no row of the file has. names: the columns; present: those the file has."""
+    """A mapped column that no row of the file has. names: the columns; present: those the file has.
 
-    def __init__(self, names: Sequence[str], present: Iterable[str]):
+    is_document: a JSON document of which the spec names no list. Names that look like data are not repeated.
+    """
+
+    def __init__(self, names: Sequence[str], present: Iterable[str], is_document: bool = False):
         self.names, self.present = tuple(names), tuple(present)
         shown = ", ".join(repr(name) for name in self.names)
         there = sorted(self.present)
         more = f" and {len(there) - 30} more" if len(there) > 30 else ""
+        remedy = "Mend the file, or map the right column under fields."
+        if any(not is_name(name) for name in there):
+            remedy += " If its first row is data, say `header: false` and map columns by position."
+        elif is_document:
+            remedy += " If its records are a list inside, name the way to it under `records`."
         super().__init__(
-            f"has no column {shown}; it has {', '.join(repr(n) for n in there[:30])}{more}. "
-            "Mend the file, or map the right column under fields."
+            f"has no column {shown}; it has {', '.join(map(shown_name, there[:30]))}{more}. {remedy}"
         )
 
 
@@ -95,7 +103,7 @@ class Batch:
 
     records: TABLES['ingest']. rejects: TABLES['rejects']. rows_read: rows after unpacking, each in one of
     the two. columns: what the rows read had, name to the kinds of values seen: text, number, boolean,
-    list, object.
+    list, object; of mapped paths (`meta.lang`) what the records had there.
     """
 
     records: pl.DataFrame
@@ -129,6 +137,8 @@ class _Intake:
         self._source, self._day, self._uri = source, day, uri
         self._task_type = params.task_type
         self._watched = watched_columns(source.shape, params.task_type)
+        paths = [name for name in required_columns(source.shape, params.task_type) if "." in name]
+        self._paths = [(name, splits(name)) for name in paths]
         self._occurrences = occurrences
         self._mapper = RowMapper(source.shape, params.task_type, params.answers_are_labels, uri)
         self._head = f"{source.name}\x1f{day.isoformat()}\x1f0\x1f".encode("utf-8", "surrogatepass")
@@ -192,6 +202,9 @@ class _Intake:
 
     def _keep(self, row: Raw, found: Conversation) -> None:
         part, values = self._part, self._part.values
+        for name, ways in self._paths:
+            if (there := _at(found.payload, ways)) is not None:
+                self._note(name, {kind_of(there[0])})
         payload = canonical(found.payload)
         part.bytes += len(payload)
         part.digests.append(hashlib.sha256(self._head + payload).digest()[:16])
@@ -256,7 +269,8 @@ class _Intake:
         """Raise MissingColumn where the rows read had columns, and not those that are mapped."""
         missing = missing_columns(self._source.shape, self._task_type, self.columns) if self.columns else []
         if missing:
-            raise MissingColumn(missing, self.columns)
+            reading = self._source.reading
+            raise MissingColumn(missing, self.columns, reading.format == "json" and reading.records is None)
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
@@ -338,6 +352,23 @@ def canonical(payload: dict[str, Any]) -> bytes:
         return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         return _sorted_encoder.encode(payload)
+
+
+def _at(payload: dict[str, Any], ways: list[tuple[str, tuple[str, ...]]]) -> tuple[Any] | None:
+    """What a path leads to, null included; None where it leads to nothing."""
+    for column, path in ways:
+        if column not in payload:
+            continue
+        value = payload[column]
+        for part in path:
+            if isinstance(value, dict) and part in value:
+                value = value[part]
+            elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+                value = value[int(part)]
+            else:
+                return None
+        return (value,)
+    return None
 
 
 _KINDS: dict[type, str] = {

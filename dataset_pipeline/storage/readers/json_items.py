@@ -6,20 +6,19 @@ The fast way guesses where a run of items may end: where the text between the la
 Brackets around the run make it a list, and a parser that reads that list proves the guess: had the run ended
 within an item or a string, the list would not be one. The parser also hands out the bytes of each item, so that
 lines and offsets are exact. Whatever it does not read is read one by one, which is the only way that decides.
-What the items of a run look like (their keys, the types of their values) becomes a typed parser for the next run.
-It is strict, builds no dictionaries, and takes a third to a half of the time (measured).
+What the items of a run look like becomes a parser for the next run (`json_forms`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from operator import attrgetter
-from typing import Any, NamedTuple, Union
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from dataset_pipeline.storage.readers.json_forms import MAX_MISSES, Form, at_once, form_of, may_be_deep
 from dataset_pipeline.storage.readers.json_scan import (
     CLOSE_LIST,
     CLOSE_OBJECT,
@@ -32,7 +31,7 @@ from dataset_pipeline.storage.readers.json_scan import (
     Scan,
     Value,
 )
-from dataset_pipeline.storage.readers.json_values import MAX_NESTING, PARSE_ERRORS, JsonFault, parsed, row_of
+from dataset_pipeline.storage.readers.json_values import PARSE_ERRORS, JsonFault, parsed, row_of
 from dataset_pipeline.storage.readers.rows import Item, RawRow, Reject, RowBlock
 
 _RUN_BYTES = 2**20
@@ -40,14 +39,6 @@ _RUN_BYTES = 2**20
 _BETWEEN = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+")
 _BLANK = re.compile(rb"[ \t\r\n]*+")
 _FIRST_KEY = re.compile(rb'\{[ \t\r\n]*+"[^"\\]{0,64}+"|\[')
-_MAX_MISSES = 8
-"""Runs in a row that the form of the run before did not fit: from then on forms are not looked for."""
-_MAX_COLUMNS = 500
-"""Wider items are read without a form: they are data, not columns."""
-_UNFIT_NAME = re.compile(r'[\x00-\x1f"\\]')
-"""What msgspec takes in no field name."""
-_SCALARS: dict[type, Any] = {str: str, int: int | float, float: int | float, bool: bool, type(None): None}
-"""A type to what a typed parser may accept for it and give back as it stands: 1 stays 1, and 1.0 stays 1.0."""
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -66,44 +57,6 @@ def row_or_reject(value: Value, max_record_bytes: int, encoding_fault: str) -> R
     return RawRow(*value.place, payload)
 
 
-class _Form(NamedTuple):
-    """What the items of a run look like. names, getters: the columns, and how to get one from a parsed item."""
-
-    decode: Callable[[bytes], list[Any]]
-    names: tuple[str, ...]
-    getters: tuple[Callable[[Any], Any], ...]
-    is_nested: bool
-
-
-def _form_of(items: list[Any]) -> _Form | None:
-    """The form of sound items of which every one is an object with the same keys, or an array as long; else None."""
-    are_arrays = type(items[0]) is list
-    if are_arrays:
-        names = tuple(map(str, range(len(items[0]))))
-        columns = list(zip(*items, strict=True))
-    else:
-        names = tuple(items[0])
-        columns = list(zip(*map(dict.values, items), strict=True))
-    if not names or len(names) > _MAX_COLUMNS or any(map(_UNFIT_NAME.search, names)):
-        return None
-    types: list[Any] = []
-    for column in columns:
-        kinds = sorted(set(map(type, column)), key=str)
-        is_scalar = all(kind in _SCALARS for kind in kinds)
-        types.append(Union[tuple(_SCALARS[kind] for kind in kinds)] if is_scalar else Any)  # noqa: UP007
-    fields = [f"c{number}" for number in range(len(names))]
-    struct = msgspec.defstruct(
-        "Row",
-        list(zip(fields, types, strict=True)),
-        rename=None if are_arrays else dict(zip(fields, names, strict=True)),
-        array_like=are_arrays,
-        forbid_unknown_fields=True,
-        gc=False,
-    )
-    decode = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
-    return _Form(decode, names, tuple(map(attrgetter, fields)), Any in types)
-
-
 class Items:
     """The items of the list whose opening bracket is the next byte of `scan`."""
 
@@ -114,7 +67,7 @@ class Items:
         self._separator = b""
         self._slow_until = 0
         """Where the run ended that was none: up to there items are read one by one."""
-        self._form: _Form | None = None
+        self._form: Form | None = None
         self._misses = 0
 
     def all(self) -> Iterator[Item]:
@@ -170,10 +123,13 @@ class Items:
         sizes = np.fromiter(map(len, raws), np.int64, len(raws))
         starts = self._starts(text, sizes)
         lines, offsets = self._places(text, starts)
-        columns = self._columns(text, starts) if int(sizes.max()) <= self._max_record_bytes else None
+        are_short = int(sizes.max()) <= self._max_record_bytes
+        found = self._at_once(text, starts) if are_short else None
         scan.at = end
-        if columns is not None:
-            return iter((RowBlock(lines, offsets, columns),))
+        if isinstance(found, dict):
+            return iter((RowBlock(lines, offsets, found),))
+        if found is not None:
+            return map(RawRow, lines, offsets, found)
         return self._each(raws, lines, offsets)
 
     def _starts(self, text: bytes, sizes: IntArray) -> IntArray:
@@ -209,33 +165,33 @@ class Items:
         first = scan.base + scan.at - 1
         return lines, [scan.source.offset(first + start) for start in starts.tolist()]
 
-    def _columns(self, text: bytes, starts: IntArray) -> dict[str, list[Any]] | None:
-        """The values of a run whose items are all sound and alike, by column; None where they are not."""
+    def _at_once(self, text: bytes, starts: IntArray) -> dict[str, list[Any]] | list[dict[str, Any]] | None:
+        """The values of a run by column where its items are all sound and alike, else the items where they are all
+        sound objects, else None."""
         if b"\\u0000" in text:
             return None
         form = self._form
         if form is not None:
             try:
-                rows = form.decode(text)
+                rows = at_once(form.rows.decode, text)
             except PARSE_ERRORS:
                 self._misses += 1
                 self._form = None
             else:
                 self._misses = 0
-                if form.is_nested and _may_be_deep(text, starts):
+                if form.is_nested and may_be_deep(text, starts):
                     return None
-                columns = [list(map(getter, rows)) for getter in form.getters]
-                return dict(zip(form.names, columns, strict=True))
+                return form.columns(rows)
         try:
-            items = _values(text)
+            items = at_once(_values, text)
         except PARSE_ERRORS:
             return None
         kinds = set(map(type, items))
-        if kinds not in ({dict}, {list}) or _may_be_deep(text, starts):
+        if kinds not in ({dict}, {list}) or may_be_deep(text, starts):
             return None
         if len(set(map(tuple if kinds == {dict} else len, items))) > 1 or not items[0]:
-            return None
-        self._form = _form_of(items) if self._misses < _MAX_MISSES else None
+            return items if kinds == {dict} else None
+        self._form = form_of(items) if self._misses < MAX_MISSES else None
         names = items[0] if kinds == {dict} else map(str, range(len(items[0])))
         values = zip(*(map(dict.values, items) if kinds == {dict} else items), strict=True)
         return dict(zip(names, map(list, values), strict=True))
@@ -244,10 +200,3 @@ class Items:
         for raw, line, offset in zip(raws, lines, offsets, strict=True):
             data = bytes(raw) if len(raw) <= self._max_record_bytes else None
             yield row_or_reject(Value(Place(line, offset), data), self._max_record_bytes, self._fault)
-
-
-def _may_be_deep(text: bytes, starts: IntArray) -> bool:
-    """Whether an item may be nested deeper than MAX_NESTING, seen from the number of its brackets."""
-    array = np.frombuffer(text, np.uint8)
-    opening = (array == ord("{")) | (array == ord("["))
-    return bool(np.add.reduceat(opening, starts, dtype=np.int64).max() > MAX_NESTING)

@@ -3,31 +3,23 @@
 Lives here: lines to rows, and the fast way for lines that are alike. Keep out: cutting lines (`streams`),
 parsing a value (`json_values`), documents that hold many records (`documents`), the meaning of fields.
 
-The fast way: what the first lines look like (their keys, and which values are text) becomes a typed decoder,
-which takes a third of the time of a general one (measured). It is strict: a line with another key, another type
-or a fault raises, and the lines around it are read by the general way, which is the only one that decides.
+The fast way: what the first lines look like becomes a parser that reads many lines at once (`json_forms`). Lines
+that are sound but not alike, of which some lack a key, are parsed at once as well, into a dictionary each. Lines
+around a fault are read by the general way, one by one, which is the only one that decides.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from dataset_pipeline.spec.models import Reading
-from dataset_pipeline.storage.readers.json_values import (
-    MAX_NESTING,
-    PARSE_ERRORS,
-    JsonFault,
-    parsed,
-    row_of,
-)
+from dataset_pipeline.storage.readers.json_forms import MAX_MISSES, Form, at_once, form_of, may_be_deep
+from dataset_pipeline.storage.readers.json_values import PARSE_ERRORS, JsonFault, parsed, row_of
 from dataset_pipeline.storage.readers.rows import Item, RawRow, Reject, RowBlock, UnreadableFile
 from dataset_pipeline.storage.readers.streams import (
     Codec,
@@ -41,12 +33,9 @@ from dataset_pipeline.storage.readers.streams import (
     reject_of_unfit,
 )
 
-_MAX_MISSES = 8
-"""Chunks in a row that are not alike: from then on the general way reads the rest."""
-_MAX_COLUMNS = 500
-"""Wider rows are read the general way: they are data, not columns."""
-_UNFIT_NAME = re.compile(r'[\x00-\x1f"\\]')
-"""What msgspec takes in no field name."""
+_objects = msgspec.json.Decoder(dict[str, Any])
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def columns(path: Path, reading: Reading) -> list[str] | None:
@@ -74,61 +63,6 @@ def read_jsonl(
     return _Reader(codec, max_record_bytes, place).each(lines)
 
 
-_SCALARS: dict[type, Any] = {str: str, int: int | float, float: int | float, bool: bool, type(None): None}
-"""A type of values to what a decoder may accept for it and give back as it stands: 1 stays 1, and 1.0 stays 1.0."""
-
-
-@dataclass(frozen=True)
-class _Form:
-    """What rows look like.
-
-    decoder: of a row. names, getters: its keys, and how to get their values from a decoded row. is_nested: a
-    value may hold further values. has_gaps: some rows lack a key.
-    """
-
-    decoder: msgspec.json.Decoder[Any]
-    names: tuple[str, ...]
-    getters: tuple[Callable[[Any], Any], ...]
-    is_nested: bool
-    has_gaps: bool
-
-
-def _form_of(rows: list[dict[str, Any]]) -> _Form | None:
-    """The form of rows that were read the general way, or None where they have none."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not names or len(names) > _MAX_COLUMNS or any(_UNFIT_NAME.search(name) for name in names):
-        return None
-    fields: list[Any] = []
-    is_nested, has_gaps = False, False
-    for number, name in enumerate(names):
-        values = [row[name] for row in rows if name in row]
-        kinds = sorted(set(map(type, values)), key=str)
-        wanted: Any = Any
-        if all(kind in _SCALARS for kind in kinds):
-            wanted = Union[tuple(_SCALARS[kind] for kind in kinds)]  # noqa: UP007
-        else:
-            is_nested = True
-        has_gaps = has_gaps or len(values) < len(rows)
-        field = (f"c{number}", wanted)
-        # Fields without a default come first: msgspec asks for that.
-        fields.append((field, name) if len(values) == len(rows) else ((*field, msgspec.UNSET), name))
-    fields.sort(key=lambda pair: len(pair[0]))
-    struct = msgspec.defstruct(
-        "Row",
-        [field for field, _ in fields],
-        rename={field[0]: name for field, name in fields},
-        forbid_unknown_fields=True,
-        gc=False,
-    )
-    return _Form(
-        msgspec.json.Decoder(struct),
-        tuple(name for _, name in fields),
-        tuple(attrgetter(field[0]) for field, _ in fields),
-        is_nested,
-        has_gaps,
-    )
-
-
 class _Reader:
     """Reads the lines of one file; remembers what its rows look like."""
 
@@ -137,61 +71,59 @@ class _Reader:
         self._max_record_bytes = max_record_bytes
         self._place = place
         self._are_arrays: bool | None = None
-        self._form: _Form | None = None
+        self._form: Form | None = None
         self._misses = 0
 
     def rows(self, part: LineChunk | Line) -> Iterator[Item]:
-        """The rows of a stretch of lines: alike at once, else one by one."""
+        """The rows of a stretch of lines: at once where none has a fault, else one by one."""
         if isinstance(part, Line):
             yield from self.each([part])
             return
-        found = self._alike(part) if self._form is not None else None
+        # The first line decides whether rows are arrays, in the general way.
+        is_fast = self._are_arrays is False and self._misses < MAX_MISSES
+        found = self._at_once(part) if is_fast else None
         if found is not None:
             self._misses = 0
             yield from found
             return
+        self._misses += is_fast
         lines = physical_lines(
             [part.data], self._codec, self._max_record_bytes, part.number, part.byte_offset
         )
         payloads: list[dict[str, Any]] = []
         for item in self.each(lines):
-            if isinstance(item, RawRow) and self._misses < _MAX_MISSES:
+            if isinstance(item, RawRow) and self._misses < MAX_MISSES:
                 payloads.append(item.payload)
             yield item
-        self._misses += 1
-        self._form = _form_of(payloads) if payloads and not self._are_arrays else None
+        self._form = form_of(payloads) if self._are_arrays is False else None
 
-    def _alike(self, part: LineChunk) -> Iterable[Item] | None:
-        """The rows of lines that all have the known form; None where one of them has not."""
-        form = self._form
-        assert form is not None
+    def _at_once(self, part: LineChunk) -> Iterable[Item] | None:
+        """The rows of lines that are all sound objects; None where one of them is not, or may not be."""
         data, ends = part.data, part.ends
         starts = np.concatenate(([0], ends[:-1] + 1))
-        if int((ends - starts).max()) > self._max_record_bytes:
+        if int((ends - starts).max()) > self._max_record_bytes or _may_hold_nul(part):
             return None
-        if _may_hold_nul(part):
-            return None
-        try:
-            if form.is_nested or not _are_whole(part, starts):
-                lines = data.split(b"\n")
-                lines.pop()
-                if form.is_nested and _is_deep(lines):
-                    return None
-                rows = list(map(form.decoder.decode, lines))
+        lines = None if _are_whole(part, starts) else data.split(b"\n")[:-1]
+        numbers = range(part.number, part.number + len(ends))
+        offsets = (part.byte_offset + starts).tolist()
+        form = self._form
+        if form is not None:
+            try:
+                rows = _parsed(form.row, data, lines)
+            except PARSE_ERRORS:
+                self._form = None
             else:
-                rows = form.decoder.decode_lines(data)
+                if len(rows) != len(ends) or (form.is_nested and may_be_deep(data, starts)):
+                    return None
+                return (RowBlock(numbers, offsets, form.columns(rows)),)
+        try:
+            objects = _parsed(_objects, data, lines)
         except PARSE_ERRORS:
             return None
-        if len(rows) != len(ends):
+        if len(objects) != len(ends) or may_be_deep(data, starts):
             return None
-        columns = {
-            name: list(map(getter, rows)) for name, getter in zip(form.names, form.getters, strict=True)
-        }
-        numbers = range(part.number, part.number + len(rows))
-        offsets = (part.byte_offset + starts).tolist()
-        if form.has_gaps:
-            return _with_gaps(columns, numbers, offsets)
-        return (RowBlock(numbers, offsets, columns),)
+        self._form = form_of(objects)
+        return map(RawRow, numbers, offsets, objects)
 
     def each(self, lines: Iterable[Line]) -> Iterator[RawRow | Reject]:
         """One row or reject for each line that is not blank: the general way."""
@@ -227,11 +159,18 @@ class _Reader:
         self._are_arrays = bool(self._are_arrays)
 
 
-def _are_whole(part: LineChunk, starts: np.ndarray[Any, np.dtype[np.int64]]) -> bool:
+def _parsed(decoder: msgspec.json.Decoder[Any], data: bytes, lines: list[bytes] | None) -> list[Any]:
+    """One value a line. lines: the lines of `data` where not all of them are whole; each is parsed by itself then."""
+    if lines is None:
+        return at_once(decoder.decode_lines, data)
+    return at_once(lambda: list(map(decoder.decode, lines)))
+
+
+def _are_whole(part: LineChunk, starts: IntArray) -> bool:
     """Whether every line begins with { and ends with }, before a carriage return or not.
 
-    Where rows hold no nested values no row can then run over a line end, since what is inside ends with
-    no }: as many rows as lines are one row a line.
+    No row can then run over a line end, since } and { without a comma stand in no value: as many rows as lines
+    are one row a line.
     """
     array = np.frombuffer(part.data, np.uint8)
     if len(part.data) < 2 or (array[starts] != ord("{")).any():
@@ -248,16 +187,3 @@ def _may_hold_nul(part: LineChunk) -> bool:
     if not len(escapes) or not (array[np.minimum(escapes + 1, len(array) - 1)] == ord("u")).any():
         return False
     return b"\\u0000" in part.data
-
-
-def _is_deep(lines: list[bytes]) -> bool:
-    """Whether a line may be nested deeper than MAX_NESTING, seen from its brackets."""
-    return any(line.count(b"{") + line.count(b"[") > MAX_NESTING for line in lines)
-
-
-def _with_gaps(columns: dict[str, list[Any]], numbers: range, offsets: list[int]) -> Iterator[RawRow]:
-    """Rows of which some lack a key."""
-    names = list(columns)
-    for number, offset, values in zip(numbers, offsets, zip(*columns.values(), strict=True), strict=True):
-        pairs = zip(names, values, strict=True)
-        yield RawRow(number, offset, {name: value for name, value in pairs if value is not msgspec.UNSET})
