@@ -104,7 +104,9 @@ def cases(data: Path, folder: Path, mib: int) -> Iterator[Case]:
         return write
 
     def lines(path: Path) -> None:
-        path.write_text("".join(" ".join(row['question'].split()) + "\n" for row in rows(one_line, mib)), encoding="utf-8")
+        path.write_text(
+            "".join(" ".join(row["question"].split()) + "\n" for row in rows(one_line, mib)), encoding="utf-8"
+        )
 
     long, one_line = texts(data), short(data)
     yield from case("long texts .jsonl", jsonl(rows(long, mib)), pl.read_ndjson)

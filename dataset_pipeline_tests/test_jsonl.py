@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,45 @@ def test_jsonl_rows_that_lack_a_key_are_told_from_null(tmp_path: Path) -> None:
     assert [item.payload for item in fast(path) if isinstance(item, RawRow)] == [
         orjson.loads(line) for line in lines
     ]
+
+
+def test_jsonl_rows_with_other_keys_and_nested_values_equal_the_general_way(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    lines = [
+        orjson.dumps({"turns": [{"role": "user", "n": n}]} | ({"input": {"n": 1.0}} if n % 3 else {}))
+        for n in range(60)
+    ]
+    lines[30] = b'{"turns":' + b"[" * 260 + b"]" * 260 + b"}"
+    lines[40] = b' {"turns":[1]} '
+    lines[45] = b'{"turns":1}{"turns":2}'
+    lines[50] = b'{"turns":["\\u0000"]}'
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    found = fast(path)
+    assert found == general(path)
+    assert [(r.line, r.reason) for r in found if isinstance(r, Reject)] == [
+        (31, "too_deep"),
+        (46, "invalid_json"),
+        (51, "nul_byte"),
+    ]
+
+
+def test_jsonl_alike_rows_after_others_come_in_blocks_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"\n".join([b'{"a":1}', b'{"b":1}', *rows(60)]) + b"\n")
+    assert blocks(path) > 5
+    assert fast(path) == general(path)
+
+
+def test_jsonl_reading_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"\n".join([*rows(30), b"{", *rows(5)]) + b"\n")
+    try:
+        for is_on in (False, True):
+            (gc.enable if is_on else gc.disable)()
+            assert len(fast(path)) == 36
+            assert gc.isenabled() is is_on
+    finally:
+        gc.enable()
 
 
 def test_jsonl_integers_of_any_size_are_kept_digit_by_digit(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ HH = "\n\nHuman: Q\n\nAssistant: A"
         (row("Human: Q", "A", "Assistant: B"), ("uQ aA", "aB", 1)),
         (row("\n\nHuman: Q\n\nAssistant:", HH, "B"), ("uQ aA", "aB", 1)),
         (row("Human: Q", turns("aA"), turns("aB")), ("uQ aA", "aB", 1)),
+        (row("x", HH, "\n\nHuman: Q\n\nAssistant: B"), ("uQ aA", "aB", 1)),
+        (row(turns("sS ux"), HH, "Human: Q\n\nAssistant: B"), ("uQ aA", "aB", 1)),
+        (row("Q", HH, turns("uQ aB")), ("uQ aA", "aB", 1)),
+        (row("Q", "Human: x\n\nAssistant: y", "B"), ("uQ aHuman: x\n\nAssistant: y", "aB", 1)),
+        (row("Q", "A", "Human: x\n\nAssistant: y"), ("uQ aA", "aHuman: x\n\nAssistant: y", 1)),
+        (row(turns("uQ aR"), turns("uQ aA"), turns("uQ aB")), ("uQ aA", "aB", 1)),
+        (row(turns("sS uQ aR"), turns("uQ aA"), turns("uQ aB")), ("uQ aA", "aB", 1)),
+        (row(turns("uQ aR"), turns("uT aA"), turns("uT aB")), ("uQ aR uT aA", "aB", 3)),
     ],
 )  # fmt: skip
 def test_preference_forms_become_a_conversation_and_the_other_turns(
@@ -74,6 +82,7 @@ def test_preference_layout_in_another_task_gives_the_chosen_conversation() -> No
     found = one(PAIR, row("Q", "A", None), "chat")
     assert (said(found.messages), found.rejected, found.prompt_turns) == ([("user", "Q"), ("assistant", "A")], None, None)  # fmt: skip
     assert said(one(PAIR, row(None, HH, "no transcript"), "chat").messages) == said(found.messages)
+    assert said(one(PAIR, row("x", HH, None), "chat").messages) == said(found.messages)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +100,7 @@ def test_preference_layout_in_another_task_gives_the_chosen_conversation() -> No
         (row(None, turns("uQ aA"), turns("uQ aA uR")), ("roles_out_of_order", "rejected: ends with user; turns alternate user, assistant and end with assistant")),
         (row(None, "A", "B"), ("bad_transcript", "chosen: no paragraph begins with Human: or Assistant:")),
         (row(None, turns("aA"), turns("aB")), ("roles_out_of_order", "chosen: begins with assistant")),
+        (row("x", HH, "Human: Q"), ("no_answer", "rejected has no assistant turn")),
         (row(None, [], []), ("bad_messages", "chosen is not a list of messages")),
         (row(None, HH, HH + "\n\nAssistant: C"), ("roles_out_of_order", "rejected: two assistant turns in a row at turn 3")),
     ],

@@ -163,6 +163,42 @@ def test_transcript_parts_at_markers_that_begin_a_paragraph(text: str, expected:
 
 
 @pytest.mark.parametrize(
+    ("said_in_turn", "turns"),
+    [
+        # Closed blocks: markers in them are text.
+        ("A\n```\nx\n\nHuman: y\n\nAssistant: z\n```\nB", 2),
+        ("```text\nx\n\nHuman: y\n```", 2),
+        ("~~~\n```\n\nHuman: y\n~~~", 2),
+        ("````\n```py\n\nHuman: y\n```\n````", 2),
+        ("1. A\n\n   ```\n\nHuman: y\n   ```\r", 2),
+        ("```\nHuman: y\n```\nB\n```\n\nHuman: y\n```", 2),
+        # Not blocks, or blocks that end first: markers count.
+        ("```x``` A\n\nHuman: R\n\nAssistant: ```x```", 4),
+        ("```\nx\n```\n\nHuman: R\n\nAssistant: ```\ny\n```", 4),
+        ("A ```\n\nHuman: R\n\nAssistant: B\n```\ny\n```", 4),
+        # Blocks without an end swallow nothing.
+        ("```\nx\n\nHuman: R\n\nAssistant: B", 4),
+        ("```\nx\n\nHuman: R\n\nAssistant: B\n```\ny\n```", 4),
+        ("```\nx\n\nHuman: R\n\nAssistant: B\n```py\ny\n```", 4),
+        ("```\nx\n\nHuman: R\n\nAssistant: ```py\ny\n```", 4),
+        ("````\nx\n```\n\nHuman: R\n\nAssistant: B", 4),
+        ("```py\nx\n```js\ny\n```\n\nHuman: R\n\nAssistant: B", 4),
+        ("```\nx\n~~~\n\nHuman: R\n\nAssistant: B\n~~~", 4),
+    ],
+)
+def test_transcript_marker_in_a_closed_code_block_is_text(said_in_turn: str, turns: int) -> None:
+    messages = one(TRANSCRIPT, {"text": f"Human: Q\n\nAssistant: {said_in_turn}"}, "chat").messages
+    assert len(messages) == turns
+    if turns == 2:
+        assert said(messages)[1] == ("assistant", said_in_turn.strip())
+
+
+def test_transcript_names_in_a_code_block_name_nobody() -> None:
+    text = "User: Q\n\nAI: A\n```\n\nAssistant: y\n```"
+    assert said(one(TRANSCRIPT, {"text": text}, "chat").messages)[1][0] == "assistant"
+
+
+@pytest.mark.parametrize(
     ("text", "reason", "detail"),
     [
         (None, "missing_value", "text is missing or null"),
@@ -193,6 +229,9 @@ def test_transcript_of_megabytes_is_read_in_linear_time() -> None:
         "\n\nHuman: Q\n\nAssistant: A" * 60_000,
         "Human: Q" + "\nHuman:" * 300_000,
         "\n" * 3_000_000,
+        "Human: ```\n\nAssistant: A\n\n" + "Human: Q\n```\n```\n\nAssistant: A\n\n" * 60_000,
+        "Human: Q\n````\n\nAssistant: A\n```\n~~~\n\n" + "Human: Q\n~~~~\n```\n~~~\n\n" * 60_000,
+        "Human: Q\n\nAssistant: A\n" + "`" * 3_000_000,
     ):
         one_or_none = refusals(TRANSCRIPT, {"text": text}, "chat")
         assert len(one_or_none) <= 1

@@ -98,17 +98,23 @@ def test_pages_date_that_is_no_iso_day_is_not_guessed(tmp_path: Path, date: str)
     assert payload(read(tmp_path, page(body, f'<meta name="date" content="{date}">')))["date"] is None
 
 
-def test_pages_declared_encoding_decides_and_reject_names_the_other(tmp_path: Path) -> None:
+def test_pages_encoding_of_the_spec_is_tried_before_the_one_the_page_declares(tmp_path: Path) -> None:
     text = f"Käse. {BODY}"
     data = page(article(text), '<meta charset="windows-1252">')
     assert payload(read(tmp_path, data.encode()))["text"] == text
     assert payload(read(tmp_path, data.encode("cp1252"), encoding="cp1252"))["text"] == text
-    found = read(tmp_path, data.encode("cp1252"))
-    assert reason(found) == "invalid_encoding"
-    assert isinstance(found, Reject)
-    assert "the page says cp1252" in found.detail
-    other = read(tmp_path, data.replace("windows-1252", SECRET).encode("cp1252"))
-    assert reason(other) == "invalid_encoding"
+    assert payload(read(tmp_path, data.encode("cp1252")))["text"] == text
+    latin = data.replace("windows-1252", "ISO-8859-1").replace("Käse", "Käse €")
+    assert payload(read(tmp_path, latin.encode("cp1252")))["text"] == text.replace("Käse", "Käse €")
+
+
+def test_pages_that_fit_neither_encoding_are_rejected(tmp_path: Path) -> None:
+    data = page(article(f"Käse. {BODY}"), '<meta charset="windows-1252">').encode("cp1252")
+    both = read(tmp_path, data + b"\x81")
+    assert isinstance(both, Reject) and reason(both) == "invalid_encoding"
+    assert "nor cp1252, which the page declares" in both.detail
+    unknown = read(tmp_path, data.replace(b"windows-1252", SECRET.encode()))
+    assert reason(unknown) == "invalid_encoding"
 
 
 def test_pages_control_characters_cost_themselves_only(tmp_path: Path) -> None:

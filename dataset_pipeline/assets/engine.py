@@ -118,7 +118,7 @@ def gate_problems(project: Project) -> Iterator[Problem]:
                 )
 
 
-_HASHES: dict[tuple[str, int, int], str] = {}
+_HASHES: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def _sha256(path: Path) -> str:
@@ -127,7 +127,7 @@ def _sha256(path: Path) -> str:
     ingest hashes what it reads again, so a file that changes behind an equal time stamp is refused there.
     """
     facts = path.stat()
-    key = (str(path), facts.st_size, facts.st_mtime_ns)
+    key = (str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     if key not in _HASHES:
         _HASHES[key] = readers.file_sha256(path)[0]
     return _HASHES[key]

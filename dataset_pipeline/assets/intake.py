@@ -83,8 +83,10 @@ class _Intake:
             try:
                 found = self._file(file, source, occurrences.setdefault(source.name, Occurrences()))
             except (ingest.MissingColumn, readers.UnreadableFile, OSError) as error:
-                told = _file_problem(file, error)
-                if isinstance(error, ingest.MissingColumn):
+                # What is wrong with a file that changed may be gone by now: the change is told first.
+                changed = self._changed(file)
+                told = changed or _file_problem(file, error)
+                if isinstance(error, ingest.MissingColumn) and not changed:
                     told += since(error.names, error.present, self._known(source.name, day))
                 self.bad.setdefault(day.isoformat(), []).append(told)
                 continue
@@ -117,6 +119,20 @@ class _Intake:
         gate = self.params.gates.get("columns_keep_type")
         return gate is not None and (gate.severity == "warning" or bool(gate.max))
 
+    def _changed(self, file: SourceFile) -> str:
+        """What to say where a file is no longer the one that was planned; nothing where it is."""
+        planned = self.context.hashes[file.uri]
+        try:
+            sha256, _ = readers.file_sha256(file.path)
+        except (readers.UnreadableFile, OSError):
+            return f"{file.source}: {file.uri}: changed while it was read: it vanished (sha256 {planned[:12]} → none). Put it back, then run again."
+        if sha256 == planned:
+            return ""
+        return (
+            f"{file.source}: {file.uri}: changed while it was read (sha256 {planned[:12]} → {sha256[:12]}). "
+            "Let the export finish, then run again."
+        )
+
     def _known(self, source: str, day: dt.date) -> Known | None:
         return known_of(self.history.get(source, {}), day)
 
@@ -144,11 +160,8 @@ class _Intake:
             if read > ingest.PART_ROWS:
                 REPORTER.get().phase(Step.INGEST, f"reading {file.day}: {read:,} rows of {file.uri}")
         sha256, size = readers.file_sha256(file.path)
-        planned = self.context.hashes[file.uri]
-        if sha256 != planned:
-            raise readers.UnreadableFile(
-                f"changed while it was read (sha256 {planned[:12]} → {sha256[:12]}). Let the export finish, then run again."
-            )
+        if sha256 != self.context.hashes[file.uri]:
+            raise readers.UnreadableFile("changed while it was read")
         self.batches.append(_batch_row(file, source, sha256, size, (read, kept, rejected), columns))
         return columns
 
@@ -171,9 +184,10 @@ def _history(context: Context, days: Days) -> dict[str, dict[dt.date, Columns]]:
 
 
 def _file_problem(file: SourceFile, error: Exception) -> str:
+    """What is wrong with a file: `source: uri: what`. Several sources may read one file."""
     text = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
     text = text.replace(str(file.path), file.uri)
-    return text if text.startswith(file.uri) else f"{file.uri}: {text}"
+    return f"{file.source}: {text if text.startswith(f'{file.uri}:') else f'{file.uri}: {text}'}"
 
 
 def _batch_row(

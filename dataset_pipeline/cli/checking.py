@@ -20,6 +20,7 @@ from dataset_pipeline.spec.load import Project, load_project, read_project
 from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.models import Reading
 from dataset_pipeline.spec.params import IngestParams, release_formats
+from dataset_pipeline.spec.places import FETCHED
 from dataset_pipeline.storage import readers, releases
 from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
@@ -45,9 +46,16 @@ def check(spec: Path, as_json: bool) -> int:
     except SpecError as error:
         problems += error.problems
     if project is not None:
-        problems += _fetch_problems(project, advice)
+        not_fetched = _fetch_problems(project, advice)
+        problems += not_fetched
         found = discover(project)
-        problems += _problems(project, found)
+        # Of what could not be fetched there is no file: that is no second problem.
+        missing = f"no file matches '{FETCHED}/"
+        problems += [
+            problem
+            for problem in _problems(project, found)
+            if not (not_fetched and missing in problem.message)
+        ]
         problems += [*_source_problems(project, found), *_set_problems(project)]
         problems = list(dict.fromkeys(problems))
         advice += [*found.notes, *_advice(project)]

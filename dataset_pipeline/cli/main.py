@@ -66,7 +66,12 @@ def main() -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--from", "source", type=click.Path(path_type=Path), help="A data file, or a folder of them, to write the spec for.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="A data file, or a folder of them, to write the spec for.",
+)
 def init(folder: Path, source: Path | None) -> None:
     """Make a new project FOLDER with a commented spec."""
     from dataset_pipeline.cli.init import beginning

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,11 +24,45 @@ MAX_SPEC_VALUES = 200_000
 MAX_SPEC_DEPTH = 50
 
 
+MAX_NUMBER_CHARS = 40
+"""A longer number is none that a spec needs; a sexagesimal of a million parts takes minutes to compute."""
+MAX_MERGES = 20
+"""Mappings merged into one by `<<`. Merges of merges multiply: without a bound ten lines fill the memory."""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses duplicate keys instead of keeping the last in silence."""
 
+    _merged = 0
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError):
+            # What PyYAML raises for values that do not fit their tag.
+            _refuse("the value does not fit its tag", node)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, value in node.value:
+            is_merge = key.tag == "tag:yaml.org,2002:merge"
+            if is_merge and isinstance(value, yaml.SequenceNode) and len(value.value) > MAX_MERGES:
+                _refuse(f"more than {MAX_MERGES} mappings are merged here: write the keys out", key)
+        super().flatten_mapping(node)
+        self._merged += len(node.value)
+        if self._merged > MAX_SPEC_VALUES:
+            _refuse(f"merges give more than {MAX_SPEC_VALUES} keys: write them out", node)
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    if len(node.value) > MAX_NUMBER_CHARS or ":" in node.value:
+        _refuse("is read as a number, and is none to work with: put it in quotes", node)
+    is_int = node.tag.endswith(":int")
+    return loader.construct_yaml_int(node) if is_int else loader.construct_yaml_float(node)
+
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        _refuse("is tagged as a mapping and is none", node)
     loader.flatten_mapping(node)
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
@@ -45,6 +80,8 @@ def _refuse(why: str, node: yaml.Node) -> NoReturn:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def read_document(path: Path) -> str:
@@ -68,7 +105,10 @@ def read_document(path: Path) -> str:
 
 def _text(path: Path) -> str:
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise _spec_error(path, "is not a file.", "Name the spec, or the folder it lies in.")
+        size = facts.st_size
         if size > MAX_SPEC_BYTES:
             raise _spec_error(
                 path, f"is {size} bytes long: a spec is a few kilobytes.", "Name the spec, not a data file."

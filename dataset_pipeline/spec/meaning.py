@@ -139,7 +139,7 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
     if reading.format is None:
         report(
             f"{place}.path",
-            f"{item.path!r} does not say its format.",
+            f"{PurePosixPath(item.local_path).name!r} does not say its format.",
             f"Name it (`format: jsonl`), or use one of {', '.join(FORMAT_BY_SUFFIX)}; text formats may be packed as .gz or .zst.",
         )
     for key, words in _unfit_keys(item, reading.format):

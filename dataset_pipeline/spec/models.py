@@ -182,7 +182,7 @@ class Reading(Section):
     )
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
         None,
-        description="CSV: default is a comma (TSV: a tab), or the one of ; tab | under which the header holds the mapped columns.",
+        description="CSV: default is a comma (TSV: a tab); where the header lacks it, the only one of , ; tab | that it holds.",
     )
     quotes: Literal["standard", "none"] = Field(
         "standard", description="CSV and TSV: none takes every quote as a character like others."

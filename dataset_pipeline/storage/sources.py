@@ -18,6 +18,8 @@ from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.meaning import PATH_REMEDY, path_problem
 from dataset_pipeline.spec.models import EvalSet, Reading, Source
 
+_SHOWN_CHARS = 200
+"""Of a path in a message."""
 MAX_CALENDAR_DAYS = 20_000
 """Some 55 years: a longer calendar is a mistyped date, not a history."""
 
@@ -88,7 +90,7 @@ def discover(project: Project) -> Found:
 
 def eval_files(root: Path, eval_set: EvalSet, place: str) -> tuple[list[Path], list[Problem]]:
     """The files of an evaluation set, sorted, and what is wrong with them."""
-    matched, problems = _matching(root, eval_set.path, place)
+    matched, problems, _ = _matching(root, _as_glob(eval_set.path), place)
     if not matched and not problems:
         problems.append(
             Problem(place, f"no file matches {eval_set.path!r}.", "Mend the path, or put the file there.")
@@ -107,12 +109,13 @@ def calendar(project: Project, found: Found) -> list[dt.date]:
 
 
 def _files_of(root: Path, source: Source, place: str) -> tuple[list[SourceFile], list[Problem], list[str]]:
-    matched, problems = _matching(root, plain(source.local_path).replace("{date}", "*"), place)
+    matched, problems, notes = _matching(root, _as_glob(source.local_path), place)
+    notes = [f"{source.name}: {note}" for note in notes]
     if source.collected_at is not None:
         files = [SourceFile(source.name, source.collected_at, p, _uri(root, p)) for p in matched]
-        return files, problems, []
+        return files, problems, notes
     pattern = _date_pattern(plain(source.local_path))
-    files, notes = [], []
+    files = []
     for path in matched:
         match = pattern.fullmatch(_uri(root, path))
         day = _as_day(match["date"]) if match else None
@@ -139,39 +142,71 @@ def plain(path: str) -> str:
     return PurePosixPath(path).as_posix()
 
 
-def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Problem]]:
-    """Regular files below `root` that match, sorted; links that lead outside and non-files are problems."""
+def _as_glob(path: str) -> str:
+    """`path` with a star for {date}. Stars that follow each other within a name are one."""
+    return "/".join(
+        part if part == "**" else re.sub(r"\*+", "*", part.replace("{date}", "*"))
+        for part in plain(path).split("/")
+    )
+
+
+def _matching(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Problem], list[str]]:
+    """Regular files below `root` that match, sorted; what is wrong; what a glob met that is no file."""
     if reason := path_problem(pattern):
-        return [], [Problem(place, reason, PATH_REMEDY)]
+        return [], [Problem(place, reason, PATH_REMEDY)], []
     inside = root.resolve()
     files: list[Path] = []
     problems: list[Problem] = []
-    # A file that is called exactly so is meant, even where its name could be read as a glob.
-    has_glob = any(c in pattern for c in "*?[") and not (root / pattern).is_file()
-    candidates = sorted(root.glob(pattern)) if has_glob else [root / pattern]
+    notes: list[str] = []
+    try:
+        # A file that is called exactly so is meant, even where its name could be read as a glob.
+        has_glob = any(c in pattern for c in "*?[") and not (root / pattern).is_file()
+        candidates = sorted(root.glob(pattern)) if has_glob else [root / pattern]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        what = f"{pattern[:_SHOWN_CHARS]!r} cannot be looked for ({why})."
+        return [], [Problem(place, what, "Mend the path.")], []
     for path in candidates:
-        if not path.exists() and not path.is_symlink():
+        shown, fault = _shown(_uri(root, path))
+        if fault:
+            problems.append(Problem(place, f"{shown} is a file whose name {fault}.", "Rename it."))
             continue
-        target = path.resolve()
+        try:
+            if not path.exists() and not path.is_symlink():
+                continue
+            target = path.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, up to Python 3.12
+            why = getattr(error, "strerror", None) or "a link that leads to itself"
+            problems.append(
+                Problem(place, f"{shown} cannot be followed ({why}).", "Remove it, or mend the path.")
+            )
+            continue
         if inside not in target.parents:
             problems.append(
                 Problem(
                     place,
-                    f"{_uri(root, path)} is a link that leads outside the project.",
+                    f"{shown} is a link that leads outside the project.",
                     "Copy the file into the project.",
                 )
             )
         elif target.is_file():
             files.append(path)
-        elif not has_glob:
-            problems.append(
-                Problem(
-                    place,
-                    f"{_uri(root, path)} is not a file.",
-                    "Name a file, or use a glob such as folder/*.jsonl.",
-                )
-            )
-    return files, problems
+        elif has_glob:
+            notes.append(f"{shown} is not a file: it is not read.")
+        else:
+            remedy = "Name a file, or use a glob such as folder/*.jsonl."
+            problems.append(Problem(place, f"{shown} is not a file.", remedy))
+    return files, problems, notes
+
+
+def _shown(uri: str) -> tuple[str, str]:
+    """A file's name as it may be printed, and what is wrong with it: such a name fits no table and no log."""
+    shown = uri[:_SHOWN_CHARS]
+    if any("\ud800" <= c <= "\udfff" for c in uri):
+        return shown.encode("utf-8", "backslashreplace").decode(), "is not valid UTF-8"
+    if any(ord(c) < 32 or ord(c) == 127 for c in uri):
+        return repr(shown), "holds control characters"
+    return shown, ""
 
 
 def _shared_files(files: list[SourceFile], readings: dict[str, Reading], where: str) -> list[Problem]:
@@ -193,7 +228,7 @@ def _shared_files(files: list[SourceFile], readings: dict[str, Reading], where: 
 def _date_pattern(path: str) -> re.Pattern[str]:
     """The path as a regular expression with a group `date`."""
     before, after = path.split("{date}", 1)
-    return re.compile(_glob_pattern(before) + r"(?P<date>[^/]*?)" + _glob_pattern(after))
+    return re.compile(_glob_pattern(before) + r"(?P<date>\d{4}-\d{2}-\d{2})" + _glob_pattern(after))
 
 
 def _glob_pattern(text: str) -> str:

@@ -5,8 +5,10 @@ the row around the pair (`layouts`).
 
 The forms, told apart row by row:
 - prompt, chosen and rejected are texts, or lists of messages, or one of each: the sides are what follows;
-- the sides are whole conversations, lists that begin with the user or the system prompt, or transcripts:
-  what they share at the beginning is the prompt, and a prompt column beside them is not read;
+- the sides are whole conversations, lists that begin with the system prompt, with the prompt's own first turn
+  or with the user where no turn of the user can follow, or transcripts beside a prompt that is none: what they
+  share at the beginning is the prompt, and a prompt column beside them is not read. A text that quotes a dialogue
+  beside one that does not is an answer;
 - the prompt is a transcript and the sides are the text that goes on with it.
 """
 
@@ -23,6 +25,7 @@ from dataset_pipeline.transforms.turns import (
     Message,
     chat_turns,
     check_order,
+    is_answered,
     is_transcript,
     transcript_turns,
 )
@@ -50,11 +53,13 @@ def pair_reader(fields: Fields, both: bool) -> Callable[[Payload], Pair]:
     chosen_of, rejected_of = value_of(chosen), value_of(rejected)
 
     def read(payload: Payload) -> Pair:
-        prompt = prompt_of(payload)
-        messages = _conversation(prompt, chosen_of(payload), chosen)
+        prompt, side, other_side = prompt_of(payload), chosen_of(payload), rejected_of(payload)
+        are_whole = _are_whole(prompt, side, other_side)
+        messages = _conversation(None if are_whole else prompt, side, chosen)
         if not both:
             return Pair(messages)
-        other = _conversation(prompt, rejected_of(payload), rejected)
+        is_whole = are_whole and isinstance(other_side, str)
+        other = _conversation(None if is_whole else prompt, other_side, rejected)
         shared = _shared_turns(messages, other)
         if shared == 0:
             raise Misfit("no_shared_prompt", f"{chosen} and {rejected} have no first user turn in common")
@@ -83,6 +88,22 @@ def _prompt_reader(fields: Fields) -> Callable[[Payload], Prompt]:
     return read
 
 
+def _are_whole(prompt: Prompt, chosen: Any, rejected: Any) -> bool:
+    """Whether the texts among the sides are transcripts, beside a prompt that is none.
+
+    Both have to be, and one has to hold an answer; a rejected side that is no text does not count: a chat task
+    may go without one.
+    """
+    if (
+        not prompt
+        or not isinstance(chosen, str)
+        or (isinstance(prompt, str) and is_transcript(prompt.strip()))
+    ):
+        return False
+    texts = [chosen, rejected] if isinstance(rejected, str) and rejected.strip() else [chosen]
+    return all(map(is_transcript, texts)) and any(map(is_answered, texts))
+
+
 def _conversation(prompt: Prompt, side: Any, column: str) -> list[Message]:
     """Prompt and side as one conversation that ends with an answer."""
     if side is None:
@@ -104,7 +125,8 @@ def _after(prompt: Prompt, turns: list[Message]) -> list[Message]:
     before = _prompt_turns(prompt)
     if not before or turns[0]["role"] == "system":
         return turns
-    goes_on = turns[0]["role"] != before[-1]["role"]
+    opening = next((turn for turn in before if turn["role"] != "system"), None)
+    goes_on = turns[0]["role"] != before[-1]["role"] and turns[0] != opening
     return [*before, *turns] if goes_on else turns
 
 

@@ -7,8 +7,9 @@ conversations (`preference`), trees (`trees`), the row around them (`layouts`).
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from dataset_pipeline.transforms.mapping import Misfit
 
@@ -152,7 +153,7 @@ def _markers(text: str) -> list[re.Match[str]]:
 
     The user is called as the first user turn says; the assistant is Assistant, or AI where no paragraph begins
     with Assistant; System speaks only before all others. Other names that begin a paragraph are part of what
-    is said: an answer may quote a dialogue.
+    is said: an answer may quote a dialogue. So is a marker in a fenced code block.
     """
     found = []
     for match in _MARKER.finditer(text):
@@ -160,24 +161,122 @@ def _markers(text: str) -> list[re.Match[str]]:
         before = text.rfind("\n", 0, here - 1) + 1 if here else 0
         if not text[before:here].strip():
             found.append(match)
+    found = _unquoted(text, found)
     names = {match[1] for match in found}
     user = next((match[1] for match in found if match[1] in ("Human", "User")), "Human")
     assistant = "Assistant" if "Assistant" in names else "AI"
     return [m for n, m in enumerate(found) if m[1] in (user, assistant) or (m[1] == "System" and n == 0)]
 
 
+_FENCE = re.compile(
+    r"^(?:[ \t]*|((?:Human|User|Assistant|AI|System):[ \t]*))(`{3,}|~{3,})([^\n]*)", re.MULTILINE
+)
+_LONGEST_FENCE = 8
+"""Longer fences are taken for as long as this: so few kinds keep the search below linear."""
+
+
+class _Fence(NamedTuple):
+    """Three or more backticks or tildes that begin a line. is_bare: nothing follows, so that it can close a block."""
+
+    sign: str
+    length: int
+    is_bare: bool
+
+
+def _unquoted(text: str, markers: list[re.Match[str]]) -> list[re.Match[str]]:
+    """`markers` without those in a fenced code block that is closed later.
+
+    A block is closed where the turn that holds it has no block open before the next marker or the end; where
+    that never comes, or a block with a language begins first, the fence was left open, and the turn ends at
+    its next marker.
+    """
+    fences = _fences(text, markers) if len(markers) > 1 and ("```" in text or "~~~" in text) else None
+    if fences is None:
+        return markers
+    kept: list[re.Match[str]] = []
+    failed: set[tuple[int, _Fence]] = set()
+    number = 0
+    while number < len(markers):
+        kept.append(markers[number])
+        number = _next_turn(fences, number, failed)
+    return kept
+
+
+def _fences(text: str, markers: list[re.Match[str]]) -> list[list[_Fence]]:
+    """The fences behind each marker, up to the next one."""
+    starts = [marker.start() for marker in markers]
+    found: list[list[_Fence]] = [[] for _ in markers]
+    for match in _FENCE.finditer(text):
+        number = bisect_right(starts, match.start()) - 1
+        after_marker, signs, rest = match.groups()
+        is_inline = signs[0] == "`" and "`" in rest
+        if number < 0 or is_inline or (after_marker and match.start() != starts[number]):
+            continue
+        length = min(len(signs), _LONGEST_FENCE)
+        found[number].append(_Fence(signs[0], length, not after_marker and not rest.strip()))
+    return found
+
+
+def _next_turn(fences: list[list[_Fence]], first: int, failed: set[tuple[int, _Fence]]) -> int:
+    """The number of the marker that ends the turn of marker `first`.
+
+    failed: markers and the fences open there from which a search came to nothing. No search goes that way
+    again, which keeps all of them together linear.
+    """
+    is_open = _open_after(fences[first], None)
+    way: list[tuple[int, _Fence]] = []
+    number = first + 1
+    while is_open is not None:
+        here = (number, is_open)
+        if number == len(fences) or here in failed or _is_left_open(fences[number], is_open):
+            failed.update(way)
+            return first + 1
+        way.append(here)
+        is_open = _open_after(fences[number], is_open)
+        number += 1
+    return number
+
+
+def _open_after(fences: list[_Fence], is_open: _Fence | None) -> _Fence | None:
+    """The fence that is open behind `fences`; one with a language in a block as long says that its end is missing."""
+    for fence in fences:
+        if is_open is None:
+            is_open = fence
+        elif fence.sign == is_open.sign and fence.length >= is_open.length:
+            is_open = None if fence.is_bare else fence
+    return is_open
+
+
+def _is_left_open(fences: list[_Fence], is_open: _Fence) -> bool:
+    """Whether the first of `fences` that is to do with a block open before them begins another one."""
+    ends = (f for f in fences if f.sign == is_open.sign and f.length >= is_open.length)
+    return not next((fence.is_bare for fence in ends), True)
+
+
 def is_transcript(text: str) -> bool:
     """Whether a text begins with the user's marker, or with the system's and goes on with one."""
+    return "user" in _speakers(text)[:2]
+
+
+def is_answered(text: str) -> bool:
+    """Whether a text is a transcript in which the assistant speaks."""
+    speakers = _speakers(text)
+    return "user" in speakers[:2] and "assistant" in speakers
+
+
+def _speakers(text: str) -> list[str]:
+    """Who speaks, turn by turn; nobody where the text does not begin with a marker."""
     markers = _markers(text)
     if not markers or text[: markers[0].start()].strip():
-        return False
-    return any(_SPEAKERS[marker[1]] == "user" for marker in markers[:2])
+        return []
+    return [_SPEAKERS[marker[1]] for marker in markers]
 
 
 def transcript_turns(text: str, place: str) -> list[Message]:
     """The turns of a text such as "Human: …", blank line, "Assistant: …"; each without the space around it.
 
-    A marker (Human, User, Assistant, AI, System, then a colon) counts at the beginning of a paragraph only.
+    A marker (Human, User, Assistant, AI, System, then a colon) counts at the beginning of a paragraph only, and
+    not in a fenced code block.
     Raises Misfit: bad_transcript, empty_message.
     """
     markers = _markers(text)

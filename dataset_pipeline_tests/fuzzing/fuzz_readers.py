@@ -262,10 +262,10 @@ _TEXT = {
     "exact": {"plain._at_once": _NOTHING},
     "check": _one_item_a_line,
 }
-_JSONL = {"blocks": _BLOCK, "exact": {"jsonl._Reader._alike": _NOTHING}, "check": _one_item_a_line}
+_JSONL = {"blocks": _BLOCK, "exact": {"jsonl._Reader._at_once": _NOTHING}, "check": _one_item_a_line}
 _JSON = {
     "blocks": (*_BLOCK, "json_bytes._PIECE_BYTES", "json_items._RUN_BYTES"),
-    "exact": {"json_items.Items._run": _NOTHING, "jsonl._Reader._alike": _NOTHING},
+    "exact": {"json_items.Items._run": _NOTHING, "jsonl._Reader._at_once": _NOTHING},
     "tells": True,
 }
 

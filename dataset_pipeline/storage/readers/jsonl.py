@@ -79,6 +79,8 @@ class _Reader:
         if isinstance(part, Line):
             yield from self.each([part])
             return
+        if part.data.isspace():
+            return
         # The first line decides whether rows are arrays, in the general way.
         is_fast = self._are_arrays is False and self._misses < MAX_MISSES
         found = self._at_once(part) if is_fast else None
@@ -132,6 +134,8 @@ class _Reader:
             if line.end in (End.TOO_LONG, End.BROKEN):
                 yield reject_of_unfit(line, self._max_record_bytes)
                 continue
+            if codec.is_utf8 and (not line.data or line.data.isspace()):
+                continue  # to parse it, and to word its fault, takes very much longer (measured)
             try:
                 data = line.data if codec.is_utf8 else codec.decode(line.data).encode()
             except UnicodeError:

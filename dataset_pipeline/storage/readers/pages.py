@@ -75,7 +75,8 @@ def columns(path: Path, reading: Reading) -> list[str]:
 def read(path: Path, reading: Reading, max_record_bytes: int) -> Iterator[Item]:
     """One row {text, title, author, date, url, language, site}, None where the page does not say, or one reject.
 
-    The declared encoding decides, whatever the page says. date: the day of publication, YYYY-MM-DD, where the page
+    The encoding of the spec is tried first; a page that it does not fit is read by the one that the page itself declares,
+    if it fits, else `invalid_encoding`. date: the day of publication, YYYY-MM-DD, where the page
     tells it in ISO form. A page without main text is `no_text`; one that is too large to search `too_long`.
     """
     whole = whole_file(path, reading, max_record_bytes)
@@ -84,10 +85,10 @@ def read(path: Path, reading: Reading, max_record_bytes: int) -> Iterator[Item]:
 
 def _row(whole: WholeFile) -> RawRow | Reject:
     text = whole.text()
+    if isinstance(text, Reject) and text.reason == "invalid_encoding":
+        text = _as_the_page_says(whole) or text
     if isinstance(text, Reject):
-        if text.reason != "invalid_encoding":
-            return text
-        return whole.reject(text.reason, text.detail + _declared_otherwise(whole))
+        return text
     try:
         tree = _parsed(text)
         facts = _facts(tree)
@@ -102,14 +103,25 @@ class _NoPage(Exception):
         self.reason, self.detail = reason, detail
 
 
-def _declared_otherwise(whole: WholeFile) -> str:
-    """What a page says about its encoding, where it is another than the declared one. Known names only."""
+def _as_the_page_says(whole: WholeFile) -> str | Reject | None:
+    """The page by the encoding that it declares; None where it declares none that is known.
+
+    What calls itself ASCII or ISO 8859-1 is read as Windows-1252, as browsers do (WHATWG Encoding Standard).
+    """
     found = _CHARSET.search(whole.data[:_CHARSET_HEAD_BYTES])
+    if found is None:
+        return None
     try:
-        name = codecs.lookup(found[1].decode("ascii")).name if found else whole.codec.name
+        name = codecs.lookup(found[1].decode("ascii")).name
     except (LookupError, UnicodeError):
-        return ""
-    return "" if name == whole.codec.name else f"; the page says {name}: declare that encoding"
+        return None
+    name = "cp1252" if name in ("ascii", "iso8859-1") else name
+    if name == whole.codec.name:
+        return None
+    try:
+        return whole.data.decode(name)
+    except (UnicodeError, LookupError):
+        return whole.reject("invalid_encoding", f"{whole.codec.fault}, nor {name}, which the page declares")
 
 
 class _Census:

@@ -42,6 +42,19 @@ _PACKED = {
     b"\xfd7zXZ\x00": "xz data",
     b"PAR1": "a Parquet file",
 }
+_NO_TEXT = {
+    b"%PDF-": "a PDF",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF87a": "a GIF image",
+    b"GIF89a": "a GIF image",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Office document",
+    b"{\\rtf": "an RTF document",
+    b"SQLite format 3\x00": "an SQLite database",
+}
+"""Much of what is in them would pass as lines of text."""
 
 
 class BrokenStream(Exception):
@@ -358,6 +371,11 @@ def _check_kind(path: Path, head: bytes, packing: str) -> None:
         guess = kind or ("an empty file" if not head else "plain text?")
         raise UnreadableFile(
             f"{path}: is not {wanted} ({guess}). Pack it with {wanted}, or give it the suffix it should have."
+        )
+    no_text = next((what for magic, what in _NO_TEXT.items() if head.startswith(magic)), None)
+    if not wanted and no_text is not None:
+        raise UnreadableFile(
+            f"{path}: is {no_text}, not text. Convert it to text, or take it out of the folder."
         )
     if not wanted and kind is not None:
         suffix = {_GZIP: "Add .gz to its name.", _ZSTD: "Add .zst to its name."}
