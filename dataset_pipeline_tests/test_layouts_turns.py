@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dataset_pipeline.transforms.mapping import Misfit
+from dataset_pipeline.transforms.turns import chat_turns
 from dataset_pipeline_tests.test_layouts import one, refusals, said, shape
 
 CHAT, SHAREGPT, TRANSCRIPT = shape("chat"), shape("sharegpt"), shape("transcript")
@@ -30,9 +32,9 @@ def test_chat_keeps_every_turn_and_ignores_what_is_beside_it() -> None:
     assert (found.label, found.rejected, found.tools) == (None, None, None)
 
 
-def test_chat_text_parts_are_put_together_as_they_stand() -> None:
+def test_chat_text_parts_become_lines() -> None:
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
-    assert said(one(CHAT, {"messages": [turn("user", parts), QA[1]]}).messages)[0] == ("user", "Hello")
+    assert said(one(CHAT, {"messages": [turn("user", parts), QA[1]]}).messages)[0] == ("user", "Hel\nlo")
 
 
 @pytest.mark.parametrize(
@@ -236,3 +238,11 @@ def test_transcript_of_megabytes_is_read_in_linear_time() -> None:
         one_or_none = refusals(TRANSCRIPT, {"text": text}, "chat")
         assert len(one_or_none) <= 1
     assert time.monotonic() - began < 20
+
+
+def test_turns_last_one_of_weight_zero_is_no_answer() -> None:
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "weight": 0}]
+    with pytest.raises(Misfit, match="no_answer"):
+        chat_turns(turns, "messages")
+    turns += [{"role": "user", "content": "R"}, {"role": "assistant", "content": "B", "weight": 1}]
+    assert [turn["content"] for turn in chat_turns(turns, "messages")] == ["Q", "A", "R", "B"]

@@ -32,10 +32,11 @@ _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 def chat_turns(turns: Any, column: str) -> list[Message]:
     """A list of {role, content} as OpenAI writes it; `developer` is system.
 
-    content is text, or a list of parts: the texts of the parts are put together as they stand. A blank system
-    prompt at the beginning counts as none. Not read, whatever they hold: name, weight, and every other key of
-    a turn but tool_calls and function_call, which make it a turn that is no text.
-    Raises Misfit: missing_value, bad_messages, tool_turn, unknown_role, empty_message, not_text.
+    content is text, or a list of parts: their texts become lines. A blank system prompt at the beginning counts as
+    none. Where the last turn has the weight 0 nobody answers: it is not to be trained on. Not read, whatever they
+    hold: name, the weight of earlier turns, and every other key of a turn but tool_calls and function_call, which
+    make it a turn that is no text.
+    Raises Misfit: missing_value, bad_messages, tool_turn, unknown_role, empty_message, not_text, no_answer.
     """
     return _turns(turns, column, CHAT_ROLES, False)
 
@@ -65,6 +66,8 @@ def _turns(turns: Any, column: str, roles: Mapping[str, str], is_sharegpt: bool)
             messages.append(message)
         elif message["role"] != "system" or number > 0 or len(turns) == 1:
             raise Misfit("empty_message", f"{column}[{number}] holds no word")
+    if isinstance(turns[-1], dict) and turns[-1].get("weight", 1) == 0:
+        raise Misfit("no_answer", f"{column}: the last turn has the weight 0, so nothing is left to train on")
     return messages
 
 
@@ -105,7 +108,7 @@ def _content(turn: dict[str, Any], content: Any, place: str) -> str:
         if not isinstance(text, str):
             raise Misfit("not_text", f"{place} holds a part that is no text: only text turns are read")
         texts.append(text)
-    return "".join(texts)
+    return "\n".join(texts)
 
 
 def check_order(messages: list[Message], place: str) -> None:

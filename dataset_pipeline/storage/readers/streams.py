@@ -306,17 +306,6 @@ def open_stream(path: Path, encoding: str) -> Iterator[tuple[Iterator[bytes], Co
         yield chain((head,), rest), codec_for(encoding, head, path)
 
 
-def lines_of(
-    path: Path, blocks: Iterator[bytes], encoding: str, max_record_bytes: int
-) -> tuple[Iterator[Line], Codec]:
-    """The physical lines of `blocks`, and the codec that the first of them settles."""
-    head = b""
-    while len(head) < _LONGEST_MARK and (block := next(blocks, b"")):
-        head += block
-    codec = codec_for(encoding, head, path)
-    return physical_lines(chain((head,), blocks), codec, max_record_bytes), codec
-
-
 @contextmanager
 def open_lines(path: Path, encoding: str, max_record_bytes: int) -> Iterator[tuple[Iterator[Line], Codec]]:
     """The physical lines of a file, unpacked as its name says, and their codec. Raises UnreadableFile."""
