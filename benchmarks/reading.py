@@ -26,7 +26,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers
 
 ROUNDS = 5

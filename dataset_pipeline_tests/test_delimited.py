@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import (
     RawRow,
     Reject,
@@ -29,7 +29,8 @@ from dataset_pipeline.storage.readers import (
 from dataset_pipeline.storage.readers.csv_blocks import BlockReader, Sizes, Stream, cut
 from dataset_pipeline.storage.readers.csv_records import Place, Records, Table
 from dataset_pipeline.storage.readers.dialect import Dialect, Lines
-from dataset_pipeline.storage.readers.streams import BrokenStream, codec_for, physical_lines
+from dataset_pipeline.storage.readers.packing import BrokenStream
+from dataset_pipeline.storage.readers.streams import codec_for, physical_lines
 
 
 def read(folder: Path, data: bytes, name: str = "x.csv", **keys: Any) -> list[RawRow | Reject]:

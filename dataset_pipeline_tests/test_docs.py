@@ -19,7 +19,8 @@ from dataset_pipeline.cli.main import main
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import PROTECTED, REASONS, RELEASE, Split, Step
 from dataset_pipeline.spec.meaning import semantic_problems
-from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Format, Layout, Reading, Shape, Spec
+from dataset_pipeline.spec.models import Spec
+from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Format, Layout, Reading, Shape
 from dataset_pipeline.storage.readers import READ_REASONS
 from dataset_pipeline.transforms.layouts import MAPPING_REASONS
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dataset_pipeline.spec.models import Fields, Reading, Shape
+from dataset_pipeline.spec.reading import Fields, Reading, Shape
 from dataset_pipeline.storage.readers import UnreadableFile, read_blocks
 from dataset_pipeline.transforms import ingest
 from dataset_pipeline_tests.fuzzing.fuzz_layouts import source_of

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import (
     RawRow,
     Reject,
     UnreadableFile,
     columns_of,
+    packing,
     read_rows,
-    streams,
 )
 
 SECRET = "zebra"
@@ -266,7 +266,7 @@ def test_documents_utf16_without_a_declaration_is_rejected(tmp_path: Path) -> No
 def test_documents_declared_encoding_gives_rows_and_offsets_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(streams, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(packing, "BLOCK_BYTES", block_bytes)
     word = {"cp1252": "é€", "cp037": "é"}.get(encoding, "日本")
     before = f'[\n {{"a": "{word}", "b": 1}},\n'
     text = before + f' {{"a": "{word}{word}", "b": 2}}]'

@@ -21,9 +21,9 @@ from dataset_pipeline.storage.readers import (
     RowBlock,
     UnreadableFile,
     json_items,
+    packing,
     read_blocks,
     read_rows,
-    streams,
 )
 from dataset_pipeline.storage.readers.json_values import JsonFault, parsed, row_of
 from dataset_pipeline_tests.test_documents import read, shown
@@ -305,7 +305,7 @@ def test_documents_blocks_of_any_size_give_what_reading_byte_by_byte_gives(
     data: bytes, block_bytes: int, limit: int, run_bytes: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "BLOCK_BYTES", block_bytes)
+        patch.setattr(packing, "BLOCK_BYTES", block_bytes)
         patch.setattr(json_items, "_RUN_BYTES", run_bytes)
         path = Path(folder) / "x.json"
         path.write_bytes(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from dataset_pipeline.spec.models import Fields, Shape
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.transforms.layouts import Refusal, eval_items
 from dataset_pipeline.transforms.occurrences import Occurrences
 from dataset_pipeline_tests.scenario import source

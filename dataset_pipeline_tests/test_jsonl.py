@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import (
     RawRow,
     Reject,
     RowBlock,
     UnreadableFile,
+    packing,
     read_blocks,
     read_rows,
     streams,
@@ -43,7 +44,7 @@ def blocks(path: Path) -> int:
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(packing, "BLOCK_BYTES", 64)
 
 
 def rows(count: int, **more: Any) -> list[bytes]:

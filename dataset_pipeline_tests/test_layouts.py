@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dataset_pipeline.spec.models import Fields, Shape
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.transforms.layouts import Conversation, Refusal, RowMapper, eval_items
 from dataset_pipeline.transforms.lookup import file_columns, missing_columns, required_columns
 from dataset_pipeline.transforms.mapping import MAX_DETAIL_CHARS

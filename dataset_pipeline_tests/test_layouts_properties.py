@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_pipeline.spec.models import Shape
+from dataset_pipeline.spec.reading import Shape
 from dataset_pipeline.transforms.layouts import Conversation, Refusal, RowMapper, eval_items
 from dataset_pipeline.transforms.mapping import MAPPING_REASONS
 from dataset_pipeline_tests.test_layouts import shape

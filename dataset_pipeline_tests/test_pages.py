@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import RawRow, Reject, UnreadableFile, columns_of, pages, read_rows
 
 SECRET = "zebra"

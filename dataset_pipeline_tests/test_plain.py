@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import (
     RawRow,
     Reject,
     RowBlock,
     UnreadableFile,
     columns_of,
+    packing,
     plain,
     read_blocks,
     read_rows,
-    streams,
 )
 
 SECRET = "zebra"
@@ -156,7 +156,7 @@ def test_text_fast_way_equals_slow_way(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder) / "x.dat"
         path.write_bytes(data)
-        patch.setattr(streams, "BLOCK_BYTES", block_bytes)
+        patch.setattr(packing, "BLOCK_BYTES", block_bytes)
         patch.setattr(plain, "STRETCH_BYTES", stretch_bytes)
         try:
             fast = list(read_rows(path, Reading(format="text", encoding=encoding), limit))

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Reading, format_of
+from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Reading, format_of
 from dataset_pipeline.storage.readers import (
     READ_REASONS,
     RawRow,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import RawRow, Reject, UnreadableFile, read_rows
 
 pytestmark = pytest.mark.real_data

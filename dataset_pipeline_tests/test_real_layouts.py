@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dataset_pipeline.spec.models import Shape
+from dataset_pipeline.spec.reading import Shape
 from dataset_pipeline.transforms.layouts import Conversation, Refusal, RowMapper
 from dataset_pipeline_tests.test_layouts import said, shape
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_pipeline.spec.models import Format, Reading
+from dataset_pipeline.spec.reading import Format, Reading
 from dataset_pipeline.storage.readers import RawRow, Reject, read_rows
 
 pytestmark = pytest.mark.real_data

@@ -20,7 +20,7 @@ from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import RawRow, Reject, UnreadableFile, columns_of, read_rows, workbooks
 
 SECRET = "zebra"

@@ -18,9 +18,9 @@ from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.load import Project, load_project, read_project
 from dataset_pipeline.spec.meaning import semantic_problems
-from dataset_pipeline.spec.models import Reading
 from dataset_pipeline.spec.params import IngestParams, release_formats
 from dataset_pipeline.spec.places import FETCHED
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers, releases
 from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files

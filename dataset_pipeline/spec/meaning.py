@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dataset_pipeline.errors import Problem
-from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Readable, Spec
+from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.spec.params import release_formats
 from dataset_pipeline.spec.places import place_problems
+from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Readable
 
 PATH_REMEDY = "Put the file below the spec's folder and name it relative to the spec."
 LICENCE_REMEDY = "Use an SPDX expression (MIT, CC-BY-4.0, …) or LicenseRef-… for your own terms."

@@ -22,14 +22,13 @@ from dataset_pipeline.spec.models import (
     Near,
     Pii,
     Ratios,
-    Reading,
     Rights,
-    Shape,
     SideLimits,
     Source,
     Spec,
     Task,
 )
+from dataset_pipeline.spec.reading import Reading, Shape
 
 
 class Params(BaseModel):

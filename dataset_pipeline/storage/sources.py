@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from dataset_pipeline.errors import Problem
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.meaning import PATH_REMEDY, path_problem
-from dataset_pipeline.spec.models import EvalSet, Reading, Source
+from dataset_pipeline.spec.models import EvalSet, Source
+from dataset_pipeline.spec.reading import Reading
 
 _SHOWN_CHARS = 200
 """Of a path in a message."""

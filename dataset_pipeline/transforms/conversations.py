@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 import orjson
 
-from dataset_pipeline.spec.models import Fields, Shape
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.transforms.lookup import (
     Payload,
     Text,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dataset_pipeline.spec.models import Fields, Shape
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.transforms.lookup import (
     FILE_COLUMNS,
     Payload,

@@ -19,8 +19,8 @@ import orjson
 import polars as pl
 
 from dataset_pipeline.records import MESSAGES, TABLES, Step, record_id
-from dataset_pipeline.spec.models import Shape
 from dataset_pipeline.spec.params import IngestParams, SourceParams
+from dataset_pipeline.spec.reading import Shape
 from dataset_pipeline.text import is_name, shown_name
 from dataset_pipeline.transforms import lookup
 from dataset_pipeline.transforms.layouts import MAPPING_REASONS, Conversation, Refusal, RowMapper

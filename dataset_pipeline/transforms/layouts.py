@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from dataset_pipeline.spec.models import Fields, Shape
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.transforms.conversations import said_reader, spoken, text_reader
 from dataset_pipeline.transforms.explode import Unpacking
 from dataset_pipeline.transforms.lookup import Payload, Text, joined, required_columns, scalar_of, value_of

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Fields, Shape
+from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Fields, Shape
 from dataset_pipeline.transforms.mapping import Misfit
 
 Payload = dict[str, Any]

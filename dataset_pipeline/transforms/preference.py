@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dataset_pipeline.spec.models import Fields
+from dataset_pipeline.spec.reading import Fields
 from dataset_pipeline.transforms.lookup import Payload, as_text, joined, value_of
 from dataset_pipeline.transforms.mapping import Misfit
 from dataset_pipeline.transforms.turns import (

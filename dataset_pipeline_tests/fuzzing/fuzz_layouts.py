@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from dataset_pipeline.records import TABLES, Step, conform
-from dataset_pipeline.spec.models import Fields, Rights, Shape
+from dataset_pipeline.spec.models import Rights
 from dataset_pipeline.spec.params import IngestParams, SourceParams
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.storage.readers.rows import RawRow
 from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.layouts import MAPPING_REASONS, Conversation, Refusal, RowMapper, eval_items

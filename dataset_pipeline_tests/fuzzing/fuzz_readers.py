@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import columns_of, read_blocks, streams
 from dataset_pipeline.storage.readers.json_values import MAX_NESTING
 from dataset_pipeline.storage.readers.rows import READ_REASONS, RawRow, Reject, RowBlock, UnreadableFile
@@ -94,7 +94,7 @@ def _folder() -> Path:
 
 
 def _patched(values: dict[str, Any]) -> ExitStack:
-    """Attributes of modules of the readers (`streams.BLOCK_BYTES`, `json_items.Items._run`) set to values."""
+    """Attributes of modules of the readers (`packing.BLOCK_BYTES`, `json_items.Items._run`) set to values."""
     stack = ExitStack()
     for place, value in values.items():
         module, _, name = place.partition(".")
@@ -250,7 +250,7 @@ def _prefix(target: Target, data: bytes, items: list[Any]) -> None:
         raise Broken("a packed file gives other rows than the same file unpacked")
 
 
-_BLOCK = ("streams.BLOCK_BYTES",)
+_BLOCK = ("packing.BLOCK_BYTES",)
 _NOTHING: Callable[..., Any] = lambda *_: None  # noqa: E731
 _CSV = {
     "blocks": (*_BLOCK, "csv_blocks._FIRST_PIECE_BYTES", "csv_blocks._THREADED_BYTES"),

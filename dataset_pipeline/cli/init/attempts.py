@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.readers import RawRow, Reject, UnreadableFile
 from dataset_pipeline.transforms.lookup import weight

@@ -27,7 +27,7 @@ from dataset_pipeline.cli.init.guessed import Guess
 from dataset_pipeline.cli.init.guessing import guess
 from dataset_pipeline.cli.init.spec_text import spec_text
 from dataset_pipeline.errors import Problem, SpecError
-from dataset_pipeline.spec.models import Fields, Reading, Shape, format_of
+from dataset_pipeline.spec.reading import Fields, Reading, Shape, format_of
 from dataset_pipeline.storage import readers
 from dataset_pipeline.transforms.layouts import Conversation, RowMapper
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_pipeline.cli.init.attempts import Settled, good_rows, tried
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.readers import UnreadableFile
 

@@ -15,10 +15,10 @@ from dataset_pipeline.cli.init.dialects import delimited, headed
 from dataset_pipeline.cli.init.encodings import encoding_of
 from dataset_pipeline.cli.init.record_lists import record_lists
 from dataset_pipeline.cli.init.sniffing import format_in
-from dataset_pipeline.spec.models import Format, Reading
+from dataset_pipeline.spec.reading import Format, Reading
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.readers import RawRow, Reject, UnreadableFile
-from dataset_pipeline.storage.readers.streams import BrokenStream, unpacked_blocks
+from dataset_pipeline.storage.readers.packing import BrokenStream, unpacked_blocks
 from dataset_pipeline.transforms.lookup import weight
 
 MAX_ROWS = 5000

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dataset_pipeline.cli.init.sniffing import packing_name
 from dataset_pipeline.errors import Problem, SpecError
-from dataset_pipeline.spec.models import FORMAT_BY_SUFFIX, Format, format_of
+from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Format, format_of
 
 _DAY = re.compile(r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?!\d)")
 _LOOSE_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)(?!\d)")

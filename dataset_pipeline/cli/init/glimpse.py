@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dataset_pipeline.cli.init.first_rows import Place
-from dataset_pipeline.spec.models import Pii, Shape, TaskType
+from dataset_pipeline.spec.models import Pii, TaskType
+from dataset_pipeline.spec.reading import Shape
 from dataset_pipeline.storage.readers import RawRow, Reject
 from dataset_pipeline.transforms.cleaning import Profile, clean
 from dataset_pipeline.transforms.layouts import Conversation, RowMapper

@@ -12,7 +12,8 @@ from typing import Any
 
 from dataset_pipeline.cli.init.columns import Column
 from dataset_pipeline.cli.init.guessed import Guess, Labels
-from dataset_pipeline.spec.models import Fields, Pii, Shape
+from dataset_pipeline.spec.models import Pii
+from dataset_pipeline.spec.reading import Fields, Shape
 from dataset_pipeline.transforms.pii import find_pii
 
 MAX_LABELS = 200

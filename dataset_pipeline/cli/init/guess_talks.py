@@ -10,7 +10,7 @@ from typing import Any
 
 from dataset_pipeline.cli.init.columns import Column, Payload
 from dataset_pipeline.cli.init.guessed import Guess, share
-from dataset_pipeline.spec.models import Fields, Layout
+from dataset_pipeline.spec.reading import Fields, Layout
 from dataset_pipeline.transforms.turns import is_transcript
 
 

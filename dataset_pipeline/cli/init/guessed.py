@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dataset_pipeline.spec.models import Fields, Layout, Shape, TaskType
+from dataset_pipeline.spec.models import TaskType
+from dataset_pipeline.spec.reading import Fields, Layout, Shape
 
 NO_FIELDS = Fields()
 Labels = Callable[[Shape], "Counter[str] | None"]

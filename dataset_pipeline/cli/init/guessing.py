@@ -15,7 +15,7 @@ from dataset_pipeline.cli.init.columns import Beside, Column, Payload, beside, c
 from dataset_pipeline.cli.init.guess_labels import ANSWERS, LABELS, labelled, text_guess
 from dataset_pipeline.cli.init.guess_talks import TREE_COLUMNS, preference, transcript, tree, turns
 from dataset_pipeline.cli.init.guessed import Guess, Labels, share
-from dataset_pipeline.spec.models import Fields
+from dataset_pipeline.spec.reading import Fields
 
 PROMPTS = ("instruction", "question", "prompt", "query", "input", "problem", "user")
 CONTEXTS = ("context", "passage", "input", "inputs", "background", "document", "article", "premise", "body")

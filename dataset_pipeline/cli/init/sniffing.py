@@ -12,14 +12,9 @@ from pathlib import Path
 import msgspec
 
 from dataset_pipeline.cli.init.encodings import encoding_of
-from dataset_pipeline.spec.models import PACKED_FORMATS, Format, format_of
+from dataset_pipeline.spec.reading import PACKED_FORMATS, Format, format_of
 from dataset_pipeline.storage.readers import UnreadableFile
-from dataset_pipeline.storage.readers.streams import (
-    BrokenStream,
-    opened,
-    packing_of,
-    unpacked_blocks,
-)
+from dataset_pipeline.storage.readers.packing import BrokenStream, opened, packing_of, unpacked_blocks
 
 HEAD_BYTES = 2**16
 _MAGIC_PACKING = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}

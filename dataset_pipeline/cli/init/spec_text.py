@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dataset_pipeline.cli.init.guessed import Guess
-from dataset_pipeline.spec.models import Fields, Reading
+from dataset_pipeline.spec.reading import Fields, Reading
 
 _BEHAVIOR = {
     "classification": "Read one message and answer with exactly one label.",

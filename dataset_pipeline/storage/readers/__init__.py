@@ -17,7 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataset_pipeline.spec.models import Reading, format_of
+from dataset_pipeline.spec.reading import Reading, format_of
+from dataset_pipeline.storage.readers.packing import BLOCK_BYTES, opened
 from dataset_pipeline.storage.readers.rows import (
     MAX_RECORD_BYTES,
     READ_REASONS,
@@ -27,7 +28,6 @@ from dataset_pipeline.storage.readers.rows import (
     RowBlock,
     UnreadableFile,
 )
-from dataset_pipeline.storage.readers.streams import BLOCK_BYTES, opened
 
 __all__ = [
     "MAX_RECORD_BYTES",

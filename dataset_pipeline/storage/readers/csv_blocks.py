@@ -23,8 +23,9 @@ from dataset_pipeline.storage.readers.csv_records import MAX_RECORD_LINES, Place
 from dataset_pipeline.storage.readers.csv_scan import Run, Scanned, scan
 from dataset_pipeline.storage.readers.csv_views import window_of
 from dataset_pipeline.storage.readers.dialect import Dialect, Lines
+from dataset_pipeline.storage.readers.packing import BrokenStream
 from dataset_pipeline.storage.readers.rows import Item, RowBlock
-from dataset_pipeline.storage.readers.streams import BrokenStream, Codec, Line, physical_lines
+from dataset_pipeline.storage.readers.streams import Codec, Line, physical_lines
 
 _FIRST_PIECE_BYTES = 4096
 """The exact reading takes small pieces first: most stretches it is asked for are one record."""

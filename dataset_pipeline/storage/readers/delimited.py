@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers.csv_blocks import BlockReader, Stream
 from dataset_pipeline.storage.readers.csv_records import CARRIAGE_RETURN, Record, Records, Table
 from dataset_pipeline.storage.readers.dialect import Dialect, Lines, settled_dialect

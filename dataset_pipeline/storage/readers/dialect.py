@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers.rows import UnreadableFile
 from dataset_pipeline.storage.readers.streams import Codec, End, Line
 

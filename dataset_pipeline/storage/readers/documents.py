@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import jsonl
 from dataset_pipeline.storage.readers.json_bytes import Utf8Blocks
 from dataset_pipeline.storage.readers.json_items import Items, row_or_reject

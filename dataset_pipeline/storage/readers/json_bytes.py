@@ -10,8 +10,9 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from dataset_pipeline.storage.readers.packing import BrokenStream
 from dataset_pipeline.storage.readers.rows import UnreadableFile
-from dataset_pipeline.storage.readers.streams import BrokenStream, Codec
+from dataset_pipeline.storage.readers.streams import Codec
 
 _PIECE_BYTES = 4096
 """What is decoded at once; offsets are looked for within it."""

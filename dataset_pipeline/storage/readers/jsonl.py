@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers.json_forms import MAX_MISSES, Form, at_once, form_of, may_be_deep
 from dataset_pipeline.storage.readers.json_values import PARSE_ERRORS, JsonFault, parsed, row_of
 from dataset_pipeline.storage.readers.rows import Item, RawRow, Reject, RowBlock, UnreadableFile

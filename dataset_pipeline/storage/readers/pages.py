@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers.plain import WholeFile, whole_file
 from dataset_pipeline.storage.readers.rows import Item, RawRow, Reject
 

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers import arrow_faults, arrow_values
+from dataset_pipeline.storage.readers.packing import opened
 from dataset_pipeline.storage.readers.rows import Item, RawRow, Reject, RowBlock, UnreadableFile
-from dataset_pipeline.storage.readers.streams import opened
 
 MAX_BATCH_ROWS = 8192
 """Decoded at a time. More is slower (16,384: twice the time; measured), fewer than 4,096 too."""

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
+from dataset_pipeline.storage.readers.packing import BrokenStream
 from dataset_pipeline.storage.readers.rows import Item, RawRow, Reject, RowBlock, UnreadableFile
 from dataset_pipeline.storage.readers.streams import (
-    BrokenStream,
     Codec,
     End,
     Line,

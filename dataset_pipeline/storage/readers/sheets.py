@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from openpyxl.utils.datetime import from_excel
 
-from dataset_pipeline.spec.models import Reading
+from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage.readers.delimited import _names
 from dataset_pipeline.storage.readers.rows import MAX_RECORD_BYTES, Item, RawRow, Reject, UnreadableFile
 from dataset_pipeline.storage.readers.workbooks import Sheet, open_sheet

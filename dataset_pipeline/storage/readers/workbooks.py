@@ -23,8 +23,8 @@ from typing import IO, Any
 from openpyxl import load_workbook
 from openpyxl.worksheet._reader import WorkSheetParser
 
+from dataset_pipeline.storage.readers.packing import opened
 from dataset_pipeline.storage.readers.rows import UnreadableFile
-from dataset_pipeline.storage.readers.streams import opened
 
 MAX_UNPACKED_BYTES = 2**30
 """A sheet with every row Excel has, 1,048,576, and a kilobyte of XML in each."""
