@@ -42,7 +42,7 @@ tests: env
 	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 2
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
-	$(BIN)/pytest -m real_data
+	$(BIN)/pytest -m real_data -n 2
 
 test-servers: env ## tests against a database and an object store that they start on 127.0.0.1
 	$(BIN)/pytest -m servers

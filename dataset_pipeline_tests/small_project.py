@@ -285,7 +285,7 @@ def _die_after(patch: pytest.MonkeyPatch, point: str, count: int) -> None:
 
 
 def main(root: str, *points: str) -> None:
-    """Run the project of `root` without gates; each point (`run_step=3`, `warehouse.stage=1`) is where it dies."""
+    """Run the project of `root` without gates; each point (`run_step=3`, `warehouse.stage_part=1`) is where it dies."""
     patch = pytest.MonkeyPatch()
     switch_gates_off(patch)
     for point in points:

@@ -77,6 +77,14 @@ def _silent_source(made: Made) -> Audit:
     return replace(audit, extras=audit.extras | {"silent": silent})
 
 
+def _retyped_column(made: Made) -> Audit:
+    audit = made.audit()
+    drift = audit.extras["drift"].with_columns(
+        retyped_columns=pl.lit(1, pl.Int64), retyped_columns_culprit=pl.lit("support_inbox: column 'text' …")
+    )
+    return replace(audit, extras=audit.extras | {"drift": drift})
+
+
 # --- dedup --------------------------------------------------------------------------------
 
 
@@ -112,6 +120,7 @@ MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.INGEST, "rejects_conserved"): lambda made: _rejected(made, 1, "not JSON", listed=0),
     (Step.INGEST, "files_whole"): _cut_off,
     (Step.INGEST, "roles_valid"): _roles_turned,
+    (Step.INGEST, "columns_keep_type"): _retyped_column,
     (Step.INGEST, "files_not_empty"): _empty_file,
     (Step.INGEST, "sources_came"): _silent_source,
     (Step.INGEST, "source_ids_unique"): _source_id_twice,
