@@ -30,8 +30,8 @@ WIDE = 2**20
 
 def general(path: Path, limit: int = WIDE) -> list[RawRow | Reject]:
     """Every line by the general way."""
-    with streams.open_lines(path, "utf-8", limit) as (lines, codec):
-        return list(read_jsonl(lines, codec, limit))
+    with streams.open_stream(path, "utf-8") as (blocks, codec):
+        return list(read_jsonl(streams.physical_lines(blocks, codec, limit), codec, limit))
 
 
 def fast(path: Path, limit: int = WIDE) -> list[RawRow | Reject]:

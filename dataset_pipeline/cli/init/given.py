@@ -47,10 +47,6 @@ class Given:
     folders: bool = False
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_dated(self) -> bool:
-        return "{date}" in self.path
-
 
 def given(source: Path, target: Path) -> Given:
     """What `source` is. target: the new project, whose own files are none. Raises SpecError, UnreadableFile."""

@@ -273,13 +273,6 @@ def open_stream(path: Path, encoding: str) -> Iterator[tuple[Iterator[bytes], Co
         yield chain((head,), rest), codec_for(encoding, head, path)
 
 
-@contextmanager
-def open_lines(path: Path, encoding: str, max_record_bytes: int) -> Iterator[tuple[Iterator[Line], Codec]]:
-    """The physical lines of a file, unpacked as its name says, and their codec. Raises UnreadableFile."""
-    with open_stream(path, encoding) as (blocks, codec):
-        yield physical_lines(blocks, codec, max_record_bytes), codec
-
-
 def _breaking(broken: BrokenStream) -> Iterator[bytes]:
     raise broken
     yield b""
