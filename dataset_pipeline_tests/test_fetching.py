@@ -269,10 +269,11 @@ def test_database_and_files_under_one_name_are_not_mixed(tmp_path: Path) -> None
 
 def test_database_rows_without_a_day_are_told_each_time(tmp_path: Path, database: sqlite3.Connection) -> None:
     database.executemany("INSERT INTO ticket VALUES (?, 'x', ?)", [(7, None), (8, "soon")])
-    assert fetch(tmp_path, tickets()).notes == (
-        "tickets: 2 rows without a day in 'created_at' are not fetched.",
-    )
-    assert "without a day" in fetch(tmp_path, tickets()).notes[0]
+    database.execute("INSERT INTO ticket VALUES (9, 'x', '03.03.2025 12:00')")
+    # The last of them sorts before every day that is asked for again: it is told all the same.
+    for _ in range(3):
+        [note] = fetch(tmp_path, tickets()).notes
+        assert note.startswith("tickets: 3 rows without a day in 'created_at' are not fetched.")
     database.execute("UPDATE ticket SET created_at = 1793000000")
     with pytest.raises(SpecError, match="no row has a day in 'created_at'"):
         fetch(tmp_path, tickets(), refetch=True)

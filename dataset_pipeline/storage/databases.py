@@ -64,7 +64,14 @@ def fetch_rows(
             return Fetched()
         notes: list[str] = []
         with connected(database, secrets, root) as reader:
-            staged = _staged(reader, database, spans, part, source.name, secrets, notes)
+            staged, dayless = _staged(reader, database, spans, part, source.name, secrets)
+        # Later only rows of late days and rows without any value are asked for: the count of the whole answer stands.
+        record.dayless = dayless if spans == [Span()] else max(record.dayless, dayless)
+        if record.dayless:
+            notes.append(
+                f"{source.name}: {record.dayless} rows without a day in {database.day!r} are not fetched. "
+                "Give them one in the query, or leave them out of it."
+            )
         notes += _lost(record, database, spans, staged, part, source.name)
         return _replaced(record, made_by, staged, folder, part, notes)
 
@@ -107,13 +114,12 @@ def _staged(
     part: Path,
     source: str,
     secrets: Secrets,
-    notes: list[str],
-) -> dict[str, int]:
-    """Write the answer below `part`: name of the file to its rows."""
+) -> tuple[dict[str, int], int]:
+    """Write the answer below `part`: name of the file to its rows; and how many rows had no day."""
     line_of = line_maker(reader.columns)
     if database.day is None:
         lines = (line_of(row) for row in _counted(reader.rows(None, None), source))
-        return {WHOLE: write_sorted(part, WHOLE, lines)}
+        return {WHOLE: write_sorted(part, WHOLE, lines)}, 0
     column = reader.columns.index(database.day)
     staged: dict[str, int] = {}
     dated = _Dated(column)
@@ -133,9 +139,7 @@ def _staged(
             f"no row has a day in {database.day!r}: it holds neither dates nor ISO texts.",
             "Name a column of dates, or cast it in the query.",
         )
-    if dayless:
-        notes.append(f"{source}: {dayless} rows without a day in {database.day!r} are not fetched.")
-    return staged
+    return staged, dayless
 
 
 def _counted(rows: Iterable[Any], source: str) -> Iterator[Any]:

@@ -208,12 +208,14 @@ def _scrubbed_logs(secrets: Secrets) -> Iterator[None]:
 class Record:
     """What was fetched of one source: `made_by` (what was asked for) and, for each file, its facts.
 
-    files: path below `fetched/<source>/` to facts, among them sha256, bytes and fetched_at (UTC).
+    files: path below `fetched/<source>/` to facts, among them sha256, bytes and fetched_at (UTC). dayless: rows of a
+    query that had no day when it was last asked for all of them.
     """
 
     path: Path
     made_by: str = ""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dayless: int = 0
 
     @classmethod
     def read(cls, root: Path, source: str) -> Record:
@@ -228,7 +230,7 @@ class Record:
                 if not isinstance(facts["sha256"], str) or not isinstance(facts["bytes"], int):
                     raise ValueError
                 dt.date.fromisoformat(facts["fetched_at"][:10])
-            return cls(path, str(data["made_by"]), files)
+            return cls(path, str(data["made_by"]), files, int(data.get("dayless", 0)))
         except FileNotFoundError:
             return cls(path)
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -239,7 +241,12 @@ class Record:
 
     def write(self) -> None:
         """Replace the record where it differs from what lies there, whole."""
-        data = {"version": RECORD_VERSION, "made_by": self.made_by, "files": self.files}
+        data = {
+            "version": RECORD_VERSION,
+            "made_by": self.made_by,
+            "files": self.files,
+            "dayless": self.dayless,
+        }
         text = (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
         if self.path.exists() and self.path.read_bytes() == text:
             return
