@@ -102,7 +102,7 @@ def test_changing_files_are_refused_with_both_hashes_and_read_when_quiet(
 ) -> None:
     files = {f"sources/2026-03-{n:02}.jsonl": jsonl(rows(20 * n)) for n in range(1, 11)}
     files |= {"table/2026-03-11.csv": csv_bytes(rows(300)), "table/2026-03-12.csv": csv_bytes(rows(320))}
-    files["table/2026-03-13.csv"] = csv_bytes(rows(340))  # a source that has lost every file is another error
+    files["table/2026-03-13.csv"] = csv_bytes(rows(340))
     kinds = [(change, moment) for change in CHANGES for moment in ("before", "after")]
     made = dict(zip([*files][1:], kinds, strict=False)) | {"table/2026-03-12.csv": ("empty", "before")}
     sources = [source(), source(name="table", path="table/{date}.csv", expected_daily=False)]
@@ -132,3 +132,15 @@ def test_changed_file_with_equal_size_and_time_is_hashed_anew_in_the_same_proces
     before = engine._sha256(file)
     _replace(file)
     assert engine._sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest() != before
+
+
+def test_changing_only_file_of_a_source_makes_a_bad_day_and_no_wrong_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"sources/2026-03-01.jsonl": jsonl(rows(0)), "one.jsonl": jsonl(rows(40))}
+    sources = [source(), source(name="one", path="one.jsonl", collected_at="2026-03-02")]
+    path = make_project(tmp_path / "project", spec(sources=sources), files)
+    result = run_while(monkeypatch, path, {"one.jsonl": (_grow, "after")})
+    assert result.exit_code == 1
+    assert "bad day 2026-03-02: ingest: one: one.jsonl: changed while it was read (sha256" in result.output
+    assert {day for _, day in published(path)} == {"2026-03-01"}

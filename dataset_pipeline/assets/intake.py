@@ -25,6 +25,9 @@ from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.drift import Columns, Drift, Known, drift, known_of, since, united
 from dataset_pipeline.transforms.occurrences import Occurrences
 
+CHANGED = "changed while it was read"
+"""What is said of a file that is no longer the one that was planned."""
+
 
 def ingest_work(context: Context, days: Days, stage: Stage) -> Work:
     """Read the files of `days`; records and rejects go to staging part by part. Raises BadDay."""
@@ -125,11 +128,11 @@ class _Intake:
         try:
             sha256, _ = readers.file_sha256(file.path)
         except (readers.UnreadableFile, OSError):
-            return f"{file.source}: {file.uri}: changed while it was read: it vanished (sha256 {planned[:12]} → none). Put it back, then run again."
+            return f"{file.source}: {file.uri}: {CHANGED}: it vanished (sha256 {planned[:12]} → none). Put it back, then run again."
         if sha256 == planned:
             return ""
         return (
-            f"{file.source}: {file.uri}: changed while it was read (sha256 {planned[:12]} → {sha256[:12]}). "
+            f"{file.source}: {file.uri}: {CHANGED} (sha256 {planned[:12]} → {sha256[:12]}). "
             "Let the export finish, then run again."
         )
 
@@ -161,7 +164,7 @@ class _Intake:
                 REPORTER.get().phase(Step.INGEST, f"reading {file.day}: {read:,} rows of {file.uri}")
         sha256, size = readers.file_sha256(file.path)
         if sha256 != self.context.hashes[file.uri]:
-            raise readers.UnreadableFile("changed while it was read")
+            raise readers.UnreadableFile(CHANGED)
         self.batches.append(_batch_row(file, source, sha256, size, (read, kept, rejected), columns))
         return columns
 

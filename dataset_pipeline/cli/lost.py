@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed
+from dataset_pipeline.assets.intake import CHANGED
 from dataset_pipeline.errors import BadDay, Problem, SpecError
 from dataset_pipeline.records import Step
 
@@ -16,7 +17,10 @@ Lost = dict[tuple[str, str], str]
 
 
 def lost_files(context: Context, error: BadDay) -> Lost:
-    """The files that `error` names, where it comes from ingest: its texts begin with `source: uri:`."""
+    """The files that `error` names, where it comes from ingest: its texts begin with `source: uri:`.
+
+    A file that changed while it was read is none of them: it is there, and may be whole the next time.
+    """
     if error.step != Step.INGEST:
         return {}
     named = {f"{file.source}: {file.uri}:": (file.source, file.uri) for file in context.found.files}
@@ -25,7 +29,7 @@ def lost_files(context: Context, error: BadDay) -> Lost:
         # A uri may hold a colon: the longest beginning that names a file does.
         ends = [n + 1 for n, letter in enumerate(text) if letter == ":"]
         file = next((named[text[:end]] for end in reversed(ends) if text[:end] in named), None)
-        if file is not None:
+        if file is not None and not text.startswith(f"{file[0]}: {file[1]}: {CHANGED}"):
             lost[file] = text.removeprefix(f"{file[0]}: ")
     return lost | _truncated(context, list(error.days)) if isinstance(error, GateClosed) else lost
 
