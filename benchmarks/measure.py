@@ -48,8 +48,8 @@ def run(spec: Path) -> Run:
     import great_expectations  # noqa: F401 - five seconds that no step should be charged for
 
     from dataset_pipeline.assets.engine import Outcome, context_of, run_step
+    from dataset_pipeline.assets.inputs import run_inputs
     from dataset_pipeline.assets.plan import status_of
-    from dataset_pipeline.assets.protecting import protected_recipe, run_protected
     from dataset_pipeline.assets.releasing import run_release
     from dataset_pipeline.records import DAILY_STEPS
     from dataset_pipeline.spec.load import load_project
@@ -79,10 +79,11 @@ def run(spec: Path) -> Run:
         )
         last, last_cpu = now, now_cpu
 
-    note(run_protected(context, run_id))
+    for outcome in run_inputs(context, run_id):
+        note(outcome)
     for step in DAILY_STEPS:
         note(run_step(context, step, days, run_id))
-    note(run_release(context, status_of(context, protected_recipe(context)), run_id))
+    note(run_release(context, status_of(context), run_id))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES_PER_UNIT / 1024
     return Run(started - began, steps, time.perf_counter() - began, peak)
 

@@ -30,7 +30,13 @@ LOOK_BACK_STEPS: frozenset[Step] = frozenset({Step.DEDUP, Step.LABEL, Step.SPLIT
 """Steps whose verdicts for a day depend on the published days before it."""
 
 PROTECTED = "protected"
+REVIEWS = "reviews"
+ANNOTATIONS = "annotations"
 RELEASE = "release"
+REPORT = "report"
+
+INPUTS: tuple[str, ...] = (REVIEWS, ANNOTATIONS, PROTECTED)
+"""What has no days and is read from files before the daily steps, in the order in which it is made."""
 
 
 class Split(StrEnum):
@@ -40,9 +46,15 @@ class Split(StrEnum):
 
 
 IN_REVIEW = "in_review"
+"""Waits for a person: neither released nor lost."""
+REVIEWED = "reviewed"
+"""A person said `drop`."""
+
+ERASED = "erased"
+"""A person asked for the text to be gone."""
 
 REASONS: dict[Step, frozenset[str]] = {
-    Step.INGEST: frozenset(),
+    Step.INGEST: frozenset({ERASED}),
     Step.DEDUP: frozenset({"exact", "near"}),
     Step.FILTER: frozenset(
         {
@@ -58,12 +70,14 @@ REASONS: dict[Step, frozenset[str]] = {
             "profanity",
             "label_form",
             "empty_answer",
+            "sides_alike",
+            REVIEWED,
             IN_REVIEW,
         }
     ),
-    Step.NORMALIZE: frozenset({"language", "empty_after_cleaning"}),
-    Step.DECONTAMINATE: frozenset({"contaminated", "suspect", IN_REVIEW}),
-    Step.LABEL: frozenset({"unlabelled", "unknown_label", IN_REVIEW}),
+    Step.NORMALIZE: frozenset({"language", "empty_after_cleaning", "sides_alike"}),
+    Step.DECONTAMINATE: frozenset({"contaminated", "suspect", REVIEWED, IN_REVIEW}),
+    Step.LABEL: frozenset({"unlabelled", "unknown_label", REVIEWED, IN_REVIEW}),
     Step.SPLIT: frozenset({"no_evaluate_right", "same_after_cleaning", "near_other_split"}),
 }
 """The closed list of words a step may give for not keeping a record."""
@@ -134,17 +148,26 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         **{f"prompt_{name}": dtype for name, dtype in SIDE_SIGNALS.items()},
         **{f"answer_{name}": dtype for name, dtype in SIDE_SIGNALS.items()},
         "is_automatic_reply": pl.Boolean,
+        "rejected_words": pl.Int32,
+        "rejected_chars": pl.Int32,
+        "rejected_tokens": pl.Int32,
+        "sides_similarity": pl.Float64,
+        "review": pl.String,
         **_VERDICT,
     },
     Step.NORMALIZE: {
         **_KEY,
         "messages": MESSAGES,
+        "rejected": MESSAGES,
         "prompt_language": pl.String,
         "prompt_language_probability": pl.Float64,
         "prompt_spec_probability": pl.Float64,
         "answer_language": pl.String,
         "answer_language_probability": pl.Float64,
         "answer_spec_probability": pl.Float64,
+        "rejected_language": pl.String,
+        "rejected_language_probability": pl.Float64,
+        "rejected_spec_probability": pl.Float64,
         "changes": pl.List(COUNT),
         "pii_counts": pl.List(COUNT),
         "pii_spans": pl.List(SPAN),
@@ -159,15 +182,19 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "overlap_fraction": pl.Float64,
         "span_start": pl.Int32,
         "span_end": pl.Int32,
+        "review": pl.String,
         **_VERDICT,
     },
     Step.LABEL: {
         **_KEY,
         "label": pl.String,
         "label_origin": pl.String,
+        "answers": pl.Int32,
+        "agreement": pl.Float64,
         "prompt_key": pl.String,
         "answer_key": pl.String,
         "is_contradiction": pl.Boolean,
+        "review": pl.String,
         **_VERDICT,
     },
     Step.SPLIT: {
@@ -214,11 +241,76 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "text": pl.String,
         "label": pl.String,
     },
+    REVIEWS: {
+        "record": pl.String,
+        "source": pl.String,
+        "source_id": pl.String,
+        "content": pl.String,
+        "step": pl.String,
+        "verdict": pl.String,
+        "value": pl.String,
+        "reviewer": pl.String,
+        "date": pl.Date,
+        "uri": pl.String,
+        "line": pl.Int64,
+        "state": pl.String,
+    },
+    "erasures": {
+        "record": pl.String,
+        "source": pl.String,
+        "source_id": pl.String,
+        "text_key": pl.String,
+        "child_group": pl.String,
+        "because": pl.String,
+        "uri": pl.String,
+        "line": pl.Int64,
+        "date": pl.Date,
+    },
+    ANNOTATIONS: {
+        "record": pl.String,
+        "source": pl.String,
+        "source_id": pl.String,
+        "annotator": pl.String,
+        "label": pl.String,
+        "given": pl.String,
+        "confidence": pl.Float64,
+        "secondary": pl.String,
+        "notes": pl.String,
+        "uri": pl.String,
+        "line": pl.Int64,
+        "state": pl.String,
+    },
+    "consensus": {
+        "record": pl.String,
+        "source": pl.String,
+        "source_id": pl.String,
+        "label": pl.String,
+        "answers": pl.Int32,
+        "agreement": pl.Float64,
+        "probability": pl.Float64,
+        "votes": pl.List(COUNT),
+    },
+    "agreement": {
+        "measure": pl.String,
+        "name": pl.String,
+        "other": pl.String,
+        "value": pl.Float64,
+        "n": pl.Int64,
+    },
 }
 """Column name to Polars type of every published table, in column order."""
 
-EXTRA_TABLES: dict[str, tuple[str, ...]] = {Step.INGEST: ("rejects", "batches")}
+EXTRA_TABLES: dict[str, tuple[str, ...]] = {
+    Step.INGEST: ("rejects", "batches"),
+    REVIEWS: ("erasures",),
+    ANNOTATIONS: ("consensus", "agreement"),
+}
 """Tables that are published together with a step's own."""
+
+UNDATED_TABLES: frozenset[str] = frozenset(
+    table for name in INPUTS for table in (name, *EXTRA_TABLES.get(name, ()))
+)
+"""Tables without a day: they are replaced whole."""
 
 RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "record_id": pl.String,
@@ -226,13 +318,18 @@ RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
     "source_rank": pl.Int32,
     "messages": MESSAGES,
+    "prompt_turns": pl.Int32,
+    "rejected": MESSAGES,
     "label": pl.String,
     "group": pl.String,
     "person_names": pl.List(pl.String),
     "may_evaluate": pl.Boolean,
     "content_sha": pl.String,
 }
-"""The working frame that dedup and filter receive: kept records, as collected."""
+"""The working frame that dedup and filter receive: kept records, as collected.
+
+Of a preference pair `messages` is the chosen conversation, `prompt_turns` how many of its turns both sides
+share, `rejected` what stands in place of the others; both are null otherwise."""
 
 
 def empty(table: str) -> pl.DataFrame:

@@ -38,6 +38,10 @@ def _sha(value: str) -> str:
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+EMPTY_KEY = _sha("")
+"""The comparison key of a text of white space alone."""
+
+
 def comparison_key(texts: pl.Series) -> pl.Series:
     """32 hex digits that are equal exactly where `comparison_text` is; null stays null."""
     compared = texts.to_frame("text").select(comparison_text(pl.col("text"))).to_series()
@@ -49,20 +53,53 @@ def is_answered() -> pl.Expr:
     return (pl.col("messages").list.last().struct.field("role") == "assistant").fill_null(False)
 
 
+SIDED = ("messages", "prompt_turns", "rejected")
+"""The columns that say what the sides of a record are."""
+
+
+def turns(records: pl.DataFrame, prefix: str = "") -> pl.DataFrame:
+    """The columns of SIDED that `records` has; prefix `collected_`: as collected."""
+    named = {name: name if name == "prompt_turns" else f"{prefix}{name}" for name in SIDED}
+    return records.select(**{name: pl.col(own) for name, own in named.items() if own in records.columns})
+
+
 def with_sides(records: pl.DataFrame) -> pl.DataFrame:
     """`records` with `prompt` and `answer` (String) from `messages`.
 
     answer: content of the final assistant message, null where the last message is not the
     assistant's. prompt: every other message but system ones, joined by a blank line.
+    Of a preference pair (column `prompt_turns`, null otherwise) the prompt is what both sides share and
+    the answer the chosen side; `rejected_side` is the other one.
     """
     turns = pl.col("messages")
-    before = pl.when(is_answered()).then(turns.list.head(turns.list.len() - 1)).otherwise(turns)
-    return records.with_columns(
-        prompt=before.list.eval(
-            pl.element().struct.field("content").filter(pl.element().struct.field("role") != "system")
-        ).list.join("\n\n"),
-        answer=pl.when(is_answered()).then(turns.list.last().struct.field("content")),
-    )
+    length = turns.list.len()
+    start = length - is_answered().cast(pl.UInt32)
+    answer: pl.Expr = pl.when(is_answered()).then(turns.list.last().struct.field("content"))
+    if _has_pairs(records):
+        start = pl.coalesce(pl.col("prompt_turns").cast(pl.UInt32), start)
+        answer = (
+            pl.when(pl.col("prompt_turns").is_null()).then(answer).otherwise(_said(turns.list.slice(start)))
+        )
+    return records.with_columns(prompt=_said(turns.list.head(start)), answer=answer)
+
+
+def rejected_side(records: pl.DataFrame) -> pl.Series:
+    """The worse answer of each preference pair, its turns joined by a blank line; null for other records."""
+    if "rejected" not in records.columns:
+        return pl.repeat(None, records.height, dtype=pl.String, eager=True)
+    return records.select(_said(pl.col("rejected")).alias("rejected_side")).to_series()
+
+
+def _has_pairs(records: pl.DataFrame) -> bool:
+    return "prompt_turns" in records.columns and records["prompt_turns"].null_count() < records.height
+
+
+def _said(turns: pl.Expr) -> pl.Expr:
+    """What is said in turns, system prompts apart; null for no list."""
+    said = turns.list.eval(
+        pl.element().struct.field("content").filter(pl.element().struct.field("role") != "system")
+    ).list.join("\n\n")
+    return pl.when(turns.is_not_null()).then(said)
 
 
 def whole(prompt: pl.Expr, answer: pl.Expr) -> pl.Expr:

@@ -16,8 +16,8 @@ import pytest
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import context_of, run_step
+from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import status_of
-from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.records import DAILY_STEPS, Step
 from dataset_pipeline.spec.load import load_project
@@ -43,10 +43,10 @@ def run_whole(root: Path, run_id: str = "whole") -> Context:
     """Run every step over the whole calendar and release it, as `dataset-pipeline run` does."""
     context = sample_context(root)
     days = calendar(context.project, context.found)
-    run_protected(context, run_id)
+    run_inputs(context, run_id)
     for step in DAILY_STEPS:
         run_step(context, step, days, run_id)
-    run_release(context, status_of(context, protected_recipe(context)), run_id)
+    run_release(context, status_of(context), run_id)
     return context
 
 

@@ -25,11 +25,11 @@ import polars as pl
 import pytest
 import yaml
 
-from dataset_pipeline.assets import engine, protecting, releasing
+from dataset_pipeline.assets import engine, inputs, releasing
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome, context_of, run_step
+from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import Status, status_of
-from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.records import DAILY_STEPS, TABLES
 from dataset_pipeline.spec.load import load_project
@@ -201,7 +201,7 @@ def open_project(root: Path) -> Context:
 
 
 def status(context: Context) -> Status:
-    return status_of(context, protected_recipe(context))
+    return status_of(context)
 
 
 def run_days(context: Context, days: Sequence[Any], run_id: str = "run") -> list[Outcome]:
@@ -212,7 +212,7 @@ def run_days(context: Context, days: Sequence[Any], run_id: str = "run") -> list
 def run_all(root: Path, run_id: str = "run") -> list[Outcome]:
     """What `dataset-pipeline run` does for a project without bad days: all that is not up to date."""
     context = open_project(root)
-    outcomes = [run_protected(context, run_id)]
+    outcomes = run_inputs(context, run_id)
     outcomes += run_days(context, calendar(context.project, context.found), run_id)
     return [*outcomes, run_release(context, status(context), run_id)]
 
@@ -263,7 +263,7 @@ def switch_gates_off(patch: pytest.MonkeyPatch) -> None:
     """No gate is asked: where the gate is not the subject, its engine is most of the time."""
     patch.setattr(engine, "_judge", lambda *_: [])
     patch.setattr(releasing, "_judge", lambda *_: [])
-    patch.setattr(protecting, "judge", lambda *_: [])
+    patch.setattr(inputs, "judge", lambda *_: [])
 
 
 def _die_after(patch: pytest.MonkeyPatch, point: str, count: int) -> None:

@@ -135,7 +135,7 @@ def test_cli_run_for_days_and_steps_makes_these_alone(tmp_path: Path) -> None:
     before = publications(path)
     make_project(path.parent, spec(split={"seed": 8}), {})
     part = call("run", path, "--select", "split", "--json")
-    assert part.exit_code == 0 and set(last_json(part)["seconds"]) == {"split", "release"}
+    assert part.exit_code == 0 and set(last_json(part)["seconds"]) == {"split", "release", "report"}
     assert {row[1] for row in publications(path)[len(before) :]} == {"split", "release"}
 
 
@@ -161,7 +161,13 @@ def test_cli_run_interrupted_says_so_and_goes_on_when_run_again(
         result = call("run", path)
     assert result.exit_code == 130
     assert "Stopped. What was published stays; run again to go on." in result.stderr
-    assert {row[1] for row in publications(path)} == {"protected", "ingest", "dedup"}
+    assert {row[1] for row in publications(path)} == {
+        "reviews",
+        "annotations",
+        "protected",
+        "ingest",
+        "dedup",
+    }
     assert released(path) == []
     again = call("run", path, "--json")
     assert again.exit_code == 0 and set(last_json(again)["seconds"]) >= {"filter", "release"}

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dataset_pipeline.definitions import build_definitions
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE
+from dataset_pipeline.records import DAILY_STEPS, INPUTS, RELEASE, REPORT
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import release_run_lock
@@ -103,7 +103,7 @@ def test_dagster_records_a_check_for_every_expectation(ran: Ran) -> None:
 
     judged = {(e.asset_key.to_user_string(), e.check_name) for e in ran.result.get_asset_check_evaluations()}
     assert judged == {
-        (str(step), e.name) for step in (*DAILY_STEPS, PROTECTED, RELEASE) for e in EXPECTATIONS[step]
+        (str(step), e.name) for step in (*INPUTS, *DAILY_STEPS, RELEASE, REPORT) for e in EXPECTATIONS[step]
     }
 
 

@@ -65,7 +65,7 @@ def test_decontaminate_equal_text_is_contaminated_and_names_the_item():
         params(),
     )
     assert table.schema == TABLES[Step.DECONTAMINATE]
-    assert table.drop("record_id", "day", "kept", "reason", "detail").rows() == [
+    assert table.drop("record_id", "day", "review", "kept", "reason", "detail").rows() == [
         ("equal", "holdout", "q1", 1.0, 0, 3), (None, None, None, 0.0, None, None),
     ]  # fmt: skip
     assert table["reason"].to_list() == ["contaminated", None]

@@ -13,23 +13,27 @@ import pytest
 
 from dataset_pipeline.definitions import build_definitions
 from dataset_pipeline.expectations.suites import EXPECTATIONS
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES
+from dataset_pipeline.records import DAILY_STEPS, INPUTS, RELEASE, REPORT, TABLES
 from dataset_pipeline.spec.load import load_project
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "data" / "dataset.yaml"
 SOURCES = {"support_inbox", "app_reviews", "partner_survey", "paraphrases"}
-STEPS = [*map(str, DAILY_STEPS), PROTECTED, RELEASE]
+KINDS = {RELEASE: {"jsonl", "parquet"}, REPORT: {"csv"}}
+STEPS = [*INPUTS, *map(str, DAILY_STEPS), RELEASE, REPORT]
 
 DEPENDENCIES = {
-    "ingest": {f"source/{name}" for name in SOURCES},
+    "ingest": {f"source/{name}" for name in SOURCES} | {"reviews"},
     "dedup": {"ingest"},
-    "filter": {"dedup"},
+    "filter": {"dedup", "reviews"},
     "normalize": {"filter"},
-    "decontaminate": {"normalize", "protected"},
-    "label": {"decontaminate"},
+    "decontaminate": {"normalize", "protected", "reviews"},
+    "label": {"decontaminate", "annotations", "reviews"},
     "split": {"label"},
     "protected": set(),
+    "reviews": set(),
+    "annotations": set(),
+    "report": {"release"},
     # The card and the manifest say what was kept out: the release reads the protected items too.
     "release": {"split", "protected"},
 }
@@ -42,6 +46,9 @@ GROUPS = {
     "label": "label",
     "split": "label",
     "protected": "sources",
+    "reviews": "label",
+    "annotations": "label",
+    "report": "release",
     "release": "release",
 }
 
@@ -107,7 +114,7 @@ def test_step_says_what_it_is(step: str) -> None:
     spec = specs()[step]
     assert spec.group_name == GROUPS[step]
     assert len(spec.description or "") > 40
-    assert spec.kinds == ({"jsonl", "parquet"} if step == RELEASE else {"polars", "duckdb"})
+    assert spec.kinds == KINDS.get(step, {"polars", "duckdb"})
     assert spec.tags["step"] == step
     assert spec.code_version
 

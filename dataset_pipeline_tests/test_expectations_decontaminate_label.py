@@ -32,6 +32,12 @@ def _copy_kept(made: Made) -> Audit:
     return made.audit(change(made.staged, contaminated(made), kept=True, reason=None, detail=None))
 
 
+def _let_pass(made: Made) -> Audit:
+    """A person says keep."""
+    kept = change(made.staged, contaminated(made), kept=True, reason=None, detail=None, review="{}")
+    return made.audit(kept)
+
+
 def _overlap(made: Made) -> Audit:
     return made.audit(change(made.staged, contaminated(made), overlap_fraction=1.2))
 
@@ -62,6 +68,7 @@ def _label_without_records(made: Made) -> Audit:
 
 MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.DECONTAMINATE, "no_eval_item_left"): _copy_kept,
+    (Step.DECONTAMINATE, "protected_let_pass"): _let_pass,
     (Step.DECONTAMINATE, "items_named"): lambda made: made.audit(
         change(made.staged, contaminated(made), eval_item=None)
     ),

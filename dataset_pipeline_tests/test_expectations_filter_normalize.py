@@ -44,6 +44,13 @@ def _share(made: Made, column: str, value: float) -> Audit:
     return made.audit(change(made.staged, first_kept(made), **{column: value}))
 
 
+def _chosen_is_longer(made: Made) -> Audit:
+    """Sixty kept records of a day as preference pairs whose worse answer is a character long."""
+    ids = made.kept(DAYS[0])["record_id"].sort().head(60)
+    assert len(ids) == 60
+    return made.audit(change(made.staged, ids.to_list(), rejected_chars=1))
+
+
 # --- normalize ----------------------------------------------------------------------------
 
 
@@ -76,6 +83,7 @@ def _turn_lost(made: Made) -> Audit:
 MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.FILTER, "examples_pass"): _strict_rule,
     (Step.FILTER, "shares_in_range"): lambda made: _share(made, "prompt_alpha_share", 1.01),
+    (Step.FILTER, "length_bias"): _chosen_is_longer,
     (Step.FILTER, "prompts_measured"): lambda made: made.audit(
         change(made.staged, first_kept(made), prompt_words=None)
     ),

@@ -118,6 +118,9 @@ MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.INGEST, "rights_present"): lambda made: made.audit(batches=_batch(made, license=None)),
     (Step.INGEST, "reject_rate"): lambda made: _rejected(made, 5, "not JSON"),
     (Step.INGEST, "rejects_conserved"): lambda made: _rejected(made, 1, "not JSON", listed=0),
+    (Step.INGEST, "erased_texts_gone"): lambda made: made.audit(
+        change(made.staged, spare(made), kept=False, reason="erased", detail="{}")
+    ),
     (Step.INGEST, "files_whole"): _cut_off,
     (Step.INGEST, "roles_valid"): _roles_turned,
     (Step.INGEST, "columns_keep_type"): _retyped_column,

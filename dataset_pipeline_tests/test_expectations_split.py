@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 from dataclasses import replace
 
 import polars as pl
@@ -11,10 +13,12 @@ from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import Step
 from dataset_pipeline_tests import (
+    test_expectations_annotations,
     test_expectations_common,
     test_expectations_decontaminate_label,
     test_expectations_filter_normalize,
     test_expectations_ingest_dedup,
+    test_expectations_people,
     test_expectations_undated,
 )
 from dataset_pipeline_tests.test_expectations_common import (
@@ -72,9 +76,45 @@ def _label_without_test_records(made: Made) -> Audit:
     )
 
 
+def _with_lock(
+    made: Made, strategy: str = "stratified", moved: str | None = None, windows: pl.DataFrame | None = None
+) -> Audit:
+    """The real rows as though a lock had put their groups where they are; `moved`: one group's key, put elsewhere."""
+    audit = made.audit()
+    keys = made.staged.unique("group_key").sort("group_key").select("group_key", "split", "day")
+    lock = keys.select(
+        pl.Series("group", [hashlib.sha256(k.encode()).hexdigest()[:32] for k in keys["group_key"]]),
+        split=pl.when(pl.col("group_key") == moved).then(pl.lit("validation")).otherwise("split"),
+        label=pl.lit(""),
+        day="day",
+        records=pl.lit(1, pl.Int64),
+    )
+    extras = audit.extras | {"strategy": pl.DataFrame({"strategy": [strategy]}), "lock": lock}
+    return replace(audit, extras=extras | ({} if windows is None else {"windows": windows}))
+
+
+def _off_lock(made: Made) -> Audit:
+    return _with_lock(made, moved=lone(made, "train")["group_key"][0])
+
+
+def _windows(*rows: tuple[str, str, str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(split, dt.date.fromisoformat(a), dt.date.fromisoformat(b)) for split, a, b in rows],
+        schema={"split": pl.String, "first": pl.Date, "last": pl.Date},
+        orient="row",
+    )
+
+
+def _off_windows(made: Made) -> Audit:
+    """Everything tests by the windows; the lock has most of it in train."""
+    return _with_lock(made, "temporal", windows=_windows(("test", "2000-01-01", "2100-01-01")))
+
+
 MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.SPLIT, "splits_allowed"): _invented_split,
     (Step.SPLIT, "split_shares"): _other_ratios,
+    (Step.SPLIT, "lock_kept"): _off_lock,
+    (Step.SPLIT, "lock_agrees"): _off_windows,
     (Step.SPLIT, "no_group_crosses"): lambda made: _crossing(made, "group_key"),
     (Step.SPLIT, "no_pair_crosses"): lambda made: _crossing(made, "comparison_key"),
     (Step.SPLIT, "rights_respected"): _no_right,
@@ -134,6 +174,40 @@ def test_expectations_split_shares_of_few_groups_only_warn(made):
     assert not found["split_shares"].blocks
 
 
+@pytest.mark.parametrize("strategy", ["stratified", "temporal"])
+def test_expectations_split_groups_as_the_lock_says_are_open(made, strategy):
+    assert failing(judged(_with_lock(made(Step.SPLIT), strategy))) == set()
+
+
+def test_expectations_split_group_that_the_lock_does_not_know_shuts(made):
+    case = made(Step.SPLIT)
+    culprit = lone(case, "train").row(0, named=True)
+    audit = _with_lock(case)
+    forgotten = hashlib.sha256(culprit["group_key"].encode()).hexdigest()[:32]
+    lock = audit.extras["lock"].filter(pl.col("group") != forgotten)
+    found = judged(replace(audit, extras=audit.extras | {"lock": lock}))
+    assert_shuts(found, "lock_kept")
+    assert found["lock_kept"].record_ids == (culprit["record_id"],)
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "temporal"])
+def test_expectations_split_shares_under_a_lock_never_shut(made, strategy):
+    """A lock keeps groups where they are, whatever has gone since: nobody shall move them for a share."""
+    audit = _with_lock(made(Step.SPLIT), strategy)
+    ratios = pl.DataFrame({"split": ["train", "validation", "test"], "ratio": [0.4, 0.1, 0.5]})
+    found = judged(replace(audit, extras=audit.extras | {"ratios": ratios}))
+    assert failing(found) == ({"split_shares"} if strategy == "stratified" else set())
+    assert not any(judgement.blocks for judgement in found.values())
+
+
+def test_expectations_split_test_records_are_missed_once_the_test_window_is_over(made):
+    case = made(Step.SPLIT)
+    for last, warns in (("2100-01-01", False), ("2000-01-02", True)):
+        audit = _with_lock(case, "temporal", windows=_windows(("test", "2000-01-01", last)))
+        bare = replace(audit, extras=audit.extras | {"history": audit.extras["history"].clear()})
+        assert ("test_records_per_label" in failing(judged(bare))) is warns
+
+
 def test_expectations_every_one_has_a_mutation():
     tables = (
         test_expectations_common.MUTATIONS,
@@ -142,6 +216,8 @@ def test_expectations_every_one_has_a_mutation():
         test_expectations_decontaminate_label.MUTATIONS,
         MUTATIONS,
         test_expectations_undated.MUTATIONS,
+        test_expectations_annotations.MUTATIONS,
+        test_expectations_people.MUTATIONS,
     )
     mutated = [(str(step), name) for table in tables for step, name in table]
     expected = [(str(step), e.name) for step, suite in EXPECTATIONS.items() for e in suite]

@@ -14,7 +14,7 @@ import pytest
 from dataset_pipeline.assets import releasing
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed
-from dataset_pipeline.assets.protecting import run_protected
+from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.expectations.gate import Judgement, judge
 from dataset_pipeline.expectations.undated import PROTECTED_SUITE, protected_frames
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE
@@ -104,9 +104,9 @@ def test_protected_unreadable_row_closes_the_gate_and_publishes_nothing(sample_c
     path.write_text(path.read_text(encoding="utf-8") + "{broken\n", encoding="utf-8")
     context = conftest.sample_context(sample_copy)
     with pytest.raises(GateClosed, match=r"protected\.items_readable: 1.*holdout\.jsonl:73 invalid_json"):
-        run_protected(context, "closed")
+        run_inputs(context, "closed")
     assert context.warehouse.table(PROTECTED).height == 0
-    assert context.warehouse.latest() == {}
+    assert (PROTECTED, None) not in context.warehouse.latest()
 
 
 # --- release ------------------------------------------------------------------------------

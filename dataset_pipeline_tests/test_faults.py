@@ -30,8 +30,10 @@ from dataset_pipeline.cli.running import Choice
 from dataset_pipeline.records import (
     DAILY_STEPS,
     EXTRA_TABLES,
+    INPUTS,
     PROTECTED,
     RELEASE,
+    REPORT,
     TABLES,
     Step,
     content_hash,
@@ -116,7 +118,7 @@ def assert_whole(root: Path) -> None:
             ]
             assert latest[(step, day)].content == sha256_text(*parts), (step, day)
     if (PROTECTED, None) in latest:
-        assert latest[(PROTECTED, None)].content == content_hash(tables[PROTECTED])
+        assert latest[(PROTECTED, None)].content == sha256_text(content_hash(tables[PROTECTED]))
     if (root / "releases" / "latest").is_symlink():
         assert verify(small.release_folder(root)).is_whole
 
@@ -127,7 +129,7 @@ def assert_whole(root: Path) -> None:
 def test_run_under_dagster_leaves_what_the_steps_alone_leave(whole: Whole, judged: Judged) -> None:
     assert_same(judged.root, whole)
     checks = small.open_project(judged.root).warehouse.query("SELECT DISTINCT step FROM checks")
-    assert set(checks["step"]) == {PROTECTED, *DAILY_STEPS, RELEASE}
+    assert set(checks["step"]) == {*INPUTS, *DAILY_STEPS, RELEASE, REPORT}
 
 
 # --- a gate -----------------------------------------------------------------------------------
@@ -223,7 +225,7 @@ def test_run_reports_to_dagster_once_what_a_dead_run_published(copied: Path) -> 
 # --- killed -------------------------------------------------------------------------------------
 
 DEATHS = (
-    "warehouse.claim=1", "run_protected=1", "warehouse.stage_part=1", "run_step=1", "warehouse.publish=1", "run_step=3",
+    "warehouse.claim=1", "run_inputs=1", "warehouse.stage_part=1", "run_step=1", "warehouse.publish=1", "run_step=3",
     "run_step=4", "run_step=5", "run_step=6", "run_step=7", "writer.finish=1",
 )  # fmt: skip
 """Where each process of one project dies: within a step, after publishing, and after every step."""

@@ -216,3 +216,86 @@ def test_filter_examples_that_a_rule_would_drop_are_named() -> None:
     assert example_records(params)["record_id"].to_list() == ["example-1", "example-2"]
     assert examples_dropped(params).select("record_id", "reason").rows() == [("example-2", "too_short")]
     assert examples_dropped(LABELS).height == 0
+
+
+# --- borderline: a share that is missed by little waits for a person ------------------------
+
+MARGIN = changed(LABELS, prompt=SideLimits(max_digit_share=0.5, min_alpha_share=0.5), review_margin=0.1)
+"""Of ten characters five digits and five letters are what is just allowed."""
+
+
+@pytest.mark.parametrize(
+    ("limits", "prompt", "reason"),
+    [
+        ({"max_digit_share": 0.5}, "12345 abcde", None),
+        ({"max_digit_share": 0.5}, "12345 67890 1 abcde abcde", "in_review"),  # 11 of 21: 0.524
+        ({"max_digit_share": 0.5}, "123456 abcde", "in_review"),  # 6 of 11: 0.545
+        ({"max_digit_share": 0.5}, "123456 abcd", "digits"),  # 6 of 10: 0.6
+        ({"min_alpha_share": 0.5}, "123456 abcde", "in_review"),  # 5 of 11: 0.455
+        ({"min_alpha_share": 0.5}, "123456 abcd", "low_alpha"),  # 4 of 10: 0.4
+        ({"max_repetition_share": 0.4}, "ab ab ab ab cd ef gh", None),  # 1 of 5 threes twice: 0.2
+        ({"max_repetition_share": 0.19}, "ab ab ab ab cd ef gh", "in_review"),  # limit × 1.1: 0.209
+        ({"max_repetition_share": 0.18}, "ab ab ab ab cd ef gh", "repetition"),
+        ({"max_symbol_share": 0.48}, "ab#$", "in_review"),  # 0.5
+        ({"max_symbol_share": 0.45}, "ab#$", "symbols"),
+        ({"max_symbol_share": 0.0}, "abcdefghi#", "symbols"),  # a tenth of nothing is nothing
+        ({"max_markup_share": 0.48}, "<br>abcd", "in_review"),  # 4 of 8
+        ({"max_markup_share": 0.45}, "<br>abcd", "markup"),
+    ],
+)
+def test_filter_share_missed_by_less_than_the_margin_waits(
+    limits: dict[str, float], prompt: str, reason: str | None
+) -> None:
+    params = changed(LABELS, prompt=SideLimits(**limits), review_margin=0.1)
+    given, detail = verdict(params, prompt, "bug")
+    assert given == reason
+    assert (detail or {}).get("borderline") == (True if reason == "in_review" else None)
+    if reason == "in_review":
+        without = verdict(changed(params, review_margin=0.0), prompt, "bug")
+        assert without[1] == {k: v for k, v in detail.items() if k != "borderline"}
+        assert without[0] not in (None, "in_review")
+
+
+def test_filter_borderline_detail_is_compact_with_sorted_keys() -> None:
+    table = filter_records(frame(("123456 abcde", "bug")), MARGIN)
+    detail = table["detail"].item()
+    assert (
+        detail
+        == '{"borderline":true,"rule":"max_digit_share","side":"prompt","threshold":0.5,"value":0.5455}'
+    )
+    assert table["kept"].to_list() == [False]
+
+
+def test_filter_one_rule_beyond_its_margin_drops_and_gives_the_reason() -> None:
+    # Digits (asked first) are borderline with 6 of 11; of letters there are 2 of 11 only.
+    reason, detail = verdict(MARGIN, "123456 ab!!!", "bug")
+    assert (reason, detail["rule"]) == ("low_alpha", "min_alpha_share")
+    assert "borderline" not in detail
+
+
+def test_filter_two_borderline_rules_wait_with_the_first() -> None:
+    reason, detail = verdict(MARGIN, "123456 abcde", "bug")
+    assert (reason, detail["rule"]) == ("in_review", "max_digit_share")
+
+
+@pytest.mark.parametrize(
+    ("params", "prompt", "reason"),
+    [
+        (changed(LABELS, prompt=SideLimits(max_words=20)), "word " * 21, "too_long"),
+        (changed(LABELS, prompt=SideLimits(min_words=20)), "word " * 19, "too_short"),
+        (changed(ANSWERS, max_tokens=100), "x" * 396, "too_many_tokens"),
+        (changed(LABELS, max_profane_words=0), "fuck", "profanity"),
+    ],
+)
+def test_filter_counts_are_exact_and_never_borderline(params: FilterParams, prompt: str, reason: str) -> None:
+    assert verdict(changed(params, review_margin=0.5), prompt, "bug, or so it seems")[0] == reason
+
+
+def test_filter_borderline_beside_a_count_is_dropped_by_the_count() -> None:
+    params = changed(LABELS, prompt=SideLimits(max_digit_share=0.5, max_words=1), review_margin=0.1)
+    assert verdict(params, "123456 abcde", "bug")[0] == "too_long"
+
+
+def test_filter_borderline_example_closes_the_gate_as_a_dropped_one_does() -> None:
+    params = changed(MARGIN, examples=(Example(input="123456 abcde", output="bug"),))
+    assert examples_dropped(params).select("record_id", "reason").rows() == [("example-1", "in_review")]

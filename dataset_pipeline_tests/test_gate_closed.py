@@ -17,7 +17,6 @@ from dataset_pipeline.assets import engine
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, run_step
 from dataset_pipeline.assets.plan import State, status_of
-from dataset_pipeline.assets.protecting import protected_recipe
 from dataset_pipeline.errors import BadDay
 from dataset_pipeline.records import TABLES, Step
 from dataset_pipeline_tests.conftest import sample_context
@@ -42,8 +41,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, mutate: Spoil) -> None:
     """From now on a step computes something else than it should."""
     whole = engine.work
 
-    def worse(context, step, days, stage):
-        done = whole(context, step, days, stage)
+    def worse(context, undated, step, days, stage):
+        done = whole(context, undated, step, days, stage)
         return replace(done, tables=done.tables | {step: mutate(done.tables[step])})
 
     monkeypatch.setattr(engine, "work", worse)
@@ -107,7 +106,7 @@ def test_gate_closed_later_step_uses_last_good_rows_and_status_says_so(stale, sa
     outcome = run_step(relaxed, Step.FILTER, [LAST], "later")
     assert outcome.published == (LAST,)
     assert outcome.counts[LAST].rows == sum(row[-3] for row in good)
-    entries = {e.step: e for e in status_of(relaxed, protected_recipe(relaxed)).entries if e.day == LAST}
+    entries = {e.step: e for e in status_of(relaxed).entries if e.day == LAST}
     assert entries[Step.DEDUP].state is State.STALE
     assert entries[Step.FILTER].state is State.STALE
     assert "dedup of this day is not up to date" in entries[Step.FILTER].reasons

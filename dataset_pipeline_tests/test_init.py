@@ -60,10 +60,10 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "chat in another column": ({"turns": PAIR}, "chat", {"layout": "chat", "fields": {"messages": "turns"}}),
     "chat inside an object": ({"data": {"turns": PAIR}}, "chat", {"layout": "chat", "fields": {"messages": "data.turns"}}),
     "sharegpt": ({"conversations": SAID}, "chat", {"layout": "sharegpt"}),
-    "preference": ({"prompt": "Is it open?", "chosen": "Yes.", "rejected": "No."}, "chat", {"layout": "preference"}),
-    "preference of transcripts": ({"chosen": TALK, "rejected": TALK + " Or not."}, "chat", {"layout": "preference"}),
-    "preference of messages": ({"chosen": PAIR, "rejected": [PAIR[0], {"role": "assistant", "content": "No."}]}, "chat", {"layout": "preference"}),
-    "preference by question": ({"question": "Open?", "chosen": "Yes.", "rejected": "No."}, "chat", {"layout": "preference", "fields": {"input": "question"}}),
+    "preference": ({"prompt": "Is it open?", "chosen": "Yes.", "rejected": "No."}, "preference", {"layout": "preference"}),
+    "preference of transcripts": ({"chosen": TALK, "rejected": TALK + " Or not."}, "preference", {"layout": "preference"}),
+    "preference of messages": ({"chosen": PAIR, "rejected": [PAIR[0], {"role": "assistant", "content": "No."}]}, "preference", {"layout": "preference"}),
+    "preference by question": ({"question": "Open?", "chosen": "Yes.", "rejected": "No."}, "preference", {"layout": "preference", "fields": {"input": "question"}}),
     "alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"}, "instruction", {"layout": "alpaca"}),
     "alpaca without input": ({"instruction": "Say hello.", "output": "Hello."}, "instruction", {"layout": "alpaca"}),
     "alpaca with response": ({"instruction": "Add.", "input": "1 2", "response": "3"}, "instruction", {"fields": {"input": ["instruction", "input"], "output": "response"}}),
@@ -84,13 +84,18 @@ def test_init_layout_is_told_by_columns_and_values(tmp_path: Path, case: str) ->
     found_task, source, shown = guessed(tmp_path, [record] * 3)
     assert found_task["type"] == task
     assert {k: source[k] for k in ("layout", "fields", "explode") if k in source} == expected
-    assert f"task {task}" in shown and "rejected" not in shown and "no row becomes a record" not in shown
+    assert (
+        f"task {task}" in shown
+        and "rejected of the first" not in shown
+        and "no row becomes a record" not in shown
+    )
 
 
-def test_init_preference_says_that_the_chosen_side_is_used(tmp_path: Path) -> None:
+def test_init_preference_shows_both_sides_and_says_how_to_use_one(tmp_path: Path) -> None:
     _, _, shown = guessed(tmp_path, [LAYOUTS["preference"][0]] * 3)
-    assert "the chosen side is used" in shown
-    assert "the chosen side is used" in (tmp_path / "project/dataset.yaml").read_text()
+    assert "  assistant: Yes." in shown and "  rejected assistant: No." in shown
+    assert "the chosen side alone is used" in shown
+    assert "the chosen side alone is used" in (tmp_path / "project/dataset.yaml").read_text()
 
 
 def test_init_text_alone_asks_for_labels(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ import yaml
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome, context_of, run_step
+from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import status_of
-from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.records import DAILY_STEPS, Step
 from dataset_pipeline.spec.load import load_project
@@ -125,8 +125,8 @@ def run(root: Path, run_id: str) -> list[Outcome]:
     """The whole graph without Dagster."""
     now = context(root)
     days = calendar(now.project, now.found)
-    outcomes = [run_protected(now, run_id), *(run_step(now, step, days, run_id) for step in DAILY_STEPS)]
-    return [*outcomes, run_release(now, status_of(now, protected_recipe(now)), run_id)]
+    outcomes = [*run_inputs(now, run_id), *(run_step(now, step, days, run_id) for step in DAILY_STEPS)]
+    return [*outcomes, run_release(now, status_of(now), run_id)]
 
 
 def rows_of(path: Path) -> Iterator[Row]:

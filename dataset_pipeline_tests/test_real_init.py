@@ -45,7 +45,7 @@ EXPECTED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "clinc150/data_full.json.gz": ("json", "classification", {"records": "train", "fields": {"input": 0, "output": 1}}),
     "gsm8k/train.jsonl.gz": ("jsonl", "instruction", {"fields": {"input": "question", "output": "answer"}}),
     "gsm8k_alpaca_fmt/gsm_8k_train.json.gz": ("json", "instruction", {"layout": "alpaca"}),
-    "hh_rlhf_harmless_test/harmless-base/test.jsonl.gz": ("jsonl", "chat", {"layout": "preference"}),
+    "hh_rlhf_harmless_test/harmless-base/test.jsonl.gz": ("jsonl", "preference", {"layout": "preference"}),
     "oasst_sample/en_100_tree.jsonl.gz": ("jsonl", "chat", {"layout": "tree"}),
     "selfinstruct_seeds/data/seed_tasks.jsonl.gz": ("jsonl", "instruction", {"explode": "instances", "fields": {"id": "id", "input": ["instruction", "instances.input"], "output": "instances.output"}}),
     "davidson_hate/labeled_data.csv.gz": ("csv", "classification", {"fields": {"input": "tweet", "output": "class"}}),

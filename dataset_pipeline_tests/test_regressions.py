@@ -13,8 +13,7 @@ from dataset_pipeline.records import MESSAGES, RECORDS, TABLES, Step
 from dataset_pipeline.spec.models import Near
 from dataset_pipeline.spec.params import DedupParams
 from dataset_pipeline.transforms.dedup import dedup_all
-from dataset_pipeline.transforms.label import contested
-from dataset_pipeline.transforms.release import select
+from dataset_pipeline.transforms.selection import contested, select
 from dataset_pipeline_tests.conftest import copy_sample
 from dataset_pipeline_tests.scenario import call, last_json
 
@@ -50,7 +49,7 @@ def test_contradiction_of_a_dropped_near_duplicate_is_withheld_not_settled() -> 
         "record_id", "label", "messages", pl.lit("train").alias("split")
     )
     labelled = pl.DataFrame(
-        [(r["record_id"], r["day"], r["label"], "source", str(n), r["label"], False, True, None, None) for n, r in enumerate(rows) if n != 1],
+        [(r["record_id"], r["day"], r["label"], "source", None, None, str(n), r["label"], False, None, True, None, None) for n, r in enumerate(rows) if n != 1],
         schema=TABLES[Step.LABEL], orient="row",
     )  # fmt: skip
     chosen = select(kept, labelled, True, deduplicated)

@@ -19,6 +19,7 @@ from dataset_pipeline.records import DAILY_STEPS, MESSAGES, TABLES, Split, Step
 from dataset_pipeline.spec.models import Task
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.transforms import release as shapes
+from dataset_pipeline.transforms.selection import select
 from dataset_pipeline_tests import small_project as small
 
 DAY = dt.date(2026, 3, 2)
@@ -137,9 +138,9 @@ def test_contradiction_is_withheld_on_both_sides_and_names_them() -> None:
     table = labelled(
         ("a", "p", "bug", True), ("b", "p", "wish", True), ("c", "q", "bug", True), ("d", "q", "bug", True)
     )
-    selection = shapes.select(frame, table, answers_are_labels=True)
-    assert selection.released["record_id"].to_list() == ["c", "d"]
-    assert selection.withheld.rows() == [
+    found = select(frame, table, answers_are_labels=True)
+    assert found.released["record_id"].to_list() == ["c", "d"]
+    assert found.withheld.rows() == [
         ("a", "contradiction", '{"others":["b"],"rule":"contradiction","threshold":1,"value":2}'),
         ("b", "contradiction", '{"others":["a"],"rule":"contradiction","threshold":1,"value":2}'),
     ]
@@ -148,21 +149,85 @@ def test_contradiction_is_withheld_on_both_sides_and_names_them() -> None:
 def test_contradiction_with_a_side_that_split_dropped_is_withheld_all_the_same() -> None:
     frame = released(("a", "train", turns("a", "x")))
     table = labelled(("a", "p", "bug", True), ("gone", "p", "wish", True))
-    assert shapes.select(frame, table, True).withheld["record_id"].to_list() == ["a"]
+    assert select(frame, table, True).withheld["record_id"].to_list() == ["a"]
 
 
 def test_contradiction_with_a_row_that_label_dropped_is_none() -> None:
     frame = released(("a", "train", turns("a", "x")))
     table = labelled(("a", "p", "bug", True), ("unlabelled", "p", "wish", False))
-    assert shapes.select(frame, table, True).released["record_id"].to_list() == ["a"]
+    assert select(frame, table, True).released["record_id"].to_list() == ["a"]
 
 
 def test_contradiction_of_free_answers_is_released() -> None:
     frame = released(("a", "train", turns("a", "x")), ("b", "train", turns("a", "y")))
     table = labelled(("a", "p", "x", True), ("b", "p", "y", True))
-    selection = shapes.select(frame, table, answers_are_labels=False)
-    assert (selection.released.height, selection.withheld.height) == (2, 0)
-    assert selection.withheld.schema == shapes.select(frame, table, True).withheld.schema
+    found = select(frame, table, answers_are_labels=False)
+    assert (found.released.height, found.withheld.height) == (2, 0)
+    assert found.withheld.schema == select(frame, table, True).withheld.schema
+
+
+def reviewed(table: pl.DataFrame, **verdicts: str) -> pl.DataFrame:
+    """`labelled` with people's verdicts by record_id."""
+    told = {record: json.dumps({"verdict": verdict}) for record, verdict in verdicts.items()}
+    return table.with_columns(
+        review=pl.col("record_id").replace_strict(told, default=None, return_dtype=pl.String)
+    )
+
+
+def test_contradiction_a_side_with_a_verdict_is_released_whatever_the_others() -> None:
+    frame = released(*((r, "train", turns(r, "x")) for r in "abcd"))
+    table = labelled(("a", "p", "bug", True), ("b", "p", "wish", True), ("c", "p", "bug", True), ("d", "p", "praise", True))  # fmt: skip
+    found = select(frame, reviewed(table, a="keep", b="relabel"), True)
+    assert found.released["record_id"].to_list() == ["a", "b"]
+    assert found.withheld["record_id"].to_list() == ["c", "d"]
+    assert json.loads(found.withheld["detail"][0])["others"] == ["a", "b", "d"]
+
+
+def test_contradiction_whose_other_side_was_dropped_by_a_person_is_none() -> None:
+    frame = released(("a", "train", turns("a", "x")))
+    table = reviewed(labelled(("a", "p", "bug", True), ("b", "p", "wish", False)), b="drop")
+    assert select(frame, table, True).released["record_id"].to_list() == ["a"]
+
+
+def test_contradiction_of_reversed_pairs_is_withheld() -> None:
+    frame = released(*((r, "train", turns(r, "x")) for r in "abc"))
+    table = labelled(("a", "p", "so", True), ("b", "p", "because", True), ("c", "q", "so", True))
+    assert select(frame, table, False, has_pairs=True).released["record_id"].to_list() == ["c"]
+    assert select(frame, table, False).released["record_id"].to_list() == ["a", "b", "c"]
+    assert select(frame, reviewed(table, a="keep"), False, has_pairs=True).withheld[
+        "record_id"
+    ].to_list() == ["b"]
+
+
+def test_contradiction_with_a_dropped_near_duplicate_is_settled_by_a_verdict() -> None:
+    frame = released(("a", "train", turns("a", "x")))
+    rows = [
+        {
+            "record_id": r,
+            "day": DAY,
+            "comparison_key": "p",
+            "answer_key": k,
+            "kept": r == "a",
+            "reason": reason,
+        }
+        for r, k, reason in (("a", "bug", None), ("t", "wish", "near"))
+    ]
+    deduplicated = pl.DataFrame(rows, schema=TABLES[Step.DEDUP])
+    table = labelled(("a", "p", "bug", True))
+    assert select(frame, table, True, deduplicated).withheld["record_id"].to_list() == ["a"]
+    assert select(frame, reviewed(table, a="keep"), True, deduplicated).released["record_id"].to_list() == [
+        "a"
+    ]
+
+
+def test_contradiction_of_many_sides_counts_all_and_names_twenty_others() -> None:
+    names = [f"r{n:02d}" for n in range(30)]
+    frame = released(*((r, "train", turns(r, "x")) for r in names))
+    table = labelled(*((r, "p", f"label {n % 2}", True) for n, r in enumerate(names)))
+    details = dict(select(frame, table, True).withheld.select("record_id", "detail").iter_rows())
+    first, last = json.loads(details["r00"]), json.loads(details["r29"])
+    assert (first["value"], first["others"]) == (30, names[1:21])
+    assert (last["value"], last["others"]) == (30, names[:20])
 
 
 # --- a release of the small project ---------------------------------------------------------------

@@ -46,6 +46,10 @@ QUERIED = {key: value for key, value in SOURCE.items() if key not in ("path", "s
     "name": "three", "database": {"url": "sqlite:///a.db", "query": "SELECT 1", "day": "made", "refresh_days": 1},
 }  # fmt: skip
 SINGLE = SOURCE | {"name": "two", "path": "two.csv", "collected_at": "2026-01-02"}
+ANNOTATIONS = {
+    "path": "a.csv", "source": "one", "encoding": "cp1252", "delimiter": ";", "annotators": ["a", "b"],
+    "fields": {"item": "i", "annotator": "a", "label": "l", "confidence": "c", "notes": "n", "secondary": "s"},
+}  # fmt: skip
 MAXIMAL: dict[str, Any] = {
     "name": "maximal",
     "start": "2026-01-01",
@@ -57,22 +61,36 @@ MAXIMAL: dict[str, Any] = {
     "dedup": {"near": {"threshold": 0.8, "ngram": 3, "bands": 21, "rows": 6, "seed": 1, "bucket_cap": 200}},
     "filter": {
         "input": LIMITS, "output": LIMITS, "max_tokens": 4096, "chars_per_token": 4.0, "automatic_replies": "drop",
-        "profanity": {"max_words": 1, "add": ["drat"], "allow": ["heck"]},
+        "profanity": {"max_words": 1, "add": ["drat"], "allow": ["heck"]}, "review_margin": 0.1, "max_sides_similarity": 0.9,
     },
     "normalize": {"languages": ["en"], "pii": {"entities": ["PERSON"], "action": "replace", "phone_regions": ["DE"]}},
     "decontaminate": {
         "ngram": 13, "min_coverage": 0.5, "min_contained_words": 5, "suspects": "review",
         "sets": [{"name": "held", "path": "held.jsonl", "layout": "alpaca", "fields": FIELDS, **READING}],
     },
-    "label": {"aliases": {"ex": "x"}, "annotations": ["a.csv"], "min_agreement": 0.7, "aggregate": "majority"},
+    "label": {"aliases": {"ex": "x"}, "annotations": [ANNOTATIONS], "min_agreement": 0.7, "aggregate": "majority"},
     "reviews": ["r.csv"],
     "split": {"ratios": {"train": 0.8, "validation": 0.1, "test": 0.1}, "strategy": "hash", "seed": 7},
+    "retention": {"dropped_text_days": 30},
     "release": {"formats": ["chat"], "license": "MIT"},
     "decisions": [{"what": "w", "why": "y", "who": "o", "date": "2026-01-01"}],
     "gates": {"dedup": {"drop_rate_per_rule": {"max": 0.9, "min": 0.0, "severity": "warning", "reason": "r"}}},
 }  # fmt: skip
 
-EVERY = {"ingest", "dedup", "filter", "normalize", "protected", "decontaminate", "label", "split", "release"}
+EVERY = {
+    "reviews",
+    "annotations",
+    "report",
+    "ingest",
+    "dedup",
+    "filter",
+    "normalize",
+    "protected",
+    "decontaminate",
+    "label",
+    "split",
+    "release",
+}
 INGEST, RELEASE, NEAR, EXAMPLES = (
     {"ingest"},
     {"release"},
@@ -80,7 +98,7 @@ INGEST, RELEASE, NEAR, EXAMPLES = (
     {"filter", "protected", "release"},
 )
 FILTER, NORMALIZE, DECONTAMINATE = {"filter"}, {"normalize"}, {"decontaminate"}
-PROTECTED, SPLIT, REFUSED = {"protected"}, {"split"}, set[str]()
+PROTECTED, SPLIT, REFUSED, ANSWERS = {"protected"}, {"split"}, set[str](), {"annotations"}
 """REFUSED: no step reads it; `load_project` refuses a spec that sets it (held in test_spec), or it says how to fetch."""
 
 _MAPPING: dict[str, Any] = {
@@ -100,7 +118,10 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "start": ("2026-01-02", INGEST),
     "task.behavior": ("Label it well.", RELEASE),
     "task.system_prompt": (None, RELEASE),
-    "task.labels": ({"x": "the first", "y": "the second", "z": "new"}, {"dedup", "label", "release"}),
+    "task.labels": (
+        {"x": "the first", "y": "the second", "z": "new"},
+        {"dedup", "label", "reviews", "annotations", "release"},
+    ),
     "task.examples[].input": ("another x", EXAMPLES),
     "task.examples[].output": ("y", EXAMPLES),
     "sources[].name": ("four", INGEST),
@@ -133,13 +154,15 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "filter.max_tokens": (None, FILTER),
     "filter.chars_per_token": (3.5, FILTER),
     "filter.automatic_replies": ("keep", FILTER),
+    "filter.review_margin": (0.2, FILTER),
+    "filter.max_sides_similarity": (0.5, FILTER),
     "filter.profanity.max_words": (0, FILTER),
     "filter.profanity.add": ([], FILTER),
     "filter.profanity.allow": ([], FILTER),
     "normalize.languages": (["en", "de"], NORMALIZE),
     "normalize.pii.entities": (["PERSON", "IBAN_CODE"], NORMALIZE),
     "normalize.pii.action": ("keep", NORMALIZE),
-    "normalize.pii.phone_regions": (["US"], NORMALIZE),
+    "normalize.pii.phone_regions": (["US"], {"normalize", "report"}),
     "decontaminate.ngram": (8, DECONTAMINATE),
     "decontaminate.min_coverage": (0.6, DECONTAMINATE),
     "decontaminate.min_contained_words": (4, DECONTAMINATE),
@@ -147,11 +170,20 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "decontaminate.sets[].name": ("kept", PROTECTED),
     "decontaminate.sets[].path": ("kept.jsonl", PROTECTED),
     **{f"decontaminate.sets[].{leaf}": (value, PROTECTED) for leaf, value in _MAPPING.items()},
-    "label.aliases": ({"why": "y"}, {"dedup", "label"}),
-    "label.annotations": ([], REFUSED),
-    "label.min_agreement": (0.6, REFUSED),
-    "label.aggregate": ("dawid_skene", REFUSED),
-    "reviews": ([], REFUSED),
+    "label.aliases": ({"why": "y"}, {"dedup", "label", "reviews", "annotations"}),
+    "label.annotations[].path": ("b.csv", ANSWERS),
+    "label.annotations[].source": ("two", ANSWERS),
+    "label.annotations[].encoding": ("utf-8", ANSWERS),
+    "label.annotations[].delimiter": (None, ANSWERS),
+    "label.annotations[].annotators": (["a"], ANSWERS),
+    **{
+        f"label.annotations[].fields.{leaf}": ("z", ANSWERS)
+        for leaf in ("item", "annotator", "label", "confidence", "notes", "secondary")
+    },
+    "label.min_agreement": (0.6, ANSWERS),
+    "label.aggregate": ("dawid_skene", ANSWERS),
+    "reviews": ([], {"reviews"}),
+    "retention.dropped_text_days": (None, REFUSED),  # what is kept of a dropped record changes no result
     "split.strategy": ("stratified", SPLIT),
     "split.seed": (8, SPLIT),
     "release.formats": (["parquet"], RELEASE),
@@ -184,6 +216,10 @@ def _ratios(train: float, validation: float, test: float) -> Callable[[dict[str,
     return lambda data: data["split"]["ratios"].update(train=train, validation=validation, test=test)
 
 
+def _temporal(window: str) -> Callable[[dict[str, Any]], None]:
+    return lambda data: data.update(split={"strategy": "temporal", window: ["2026-01-01", "2026-01-02"]})
+
+
 def _no_generator(data: dict[str, Any]) -> None:
     del data["sources"][0]["generator"]
 
@@ -197,6 +233,8 @@ SPECIAL: dict[str, tuple[Callable[[dict[str, Any]], None], set[str]]] = {
     "task.type": (_instruction, EVERY),  # labels go with the type
     "sources[].collected_at": (_single_day, INGEST),
     "sources[].generator.permits_training": (_no_generator, INGEST),  # no is refused: the generator goes
+    "split.validation": (_temporal("validation"), SPLIT),
+    "split.test": (_temporal("test"), SPLIT),
     "split.ratios.train": (_ratios(0.7, 0.2, 0.1), SPLIT),  # the sum stays 1
     "split.ratios.validation": (_ratios(0.8, 0.05, 0.15), SPLIT),
     "split.ratios.test": (_ratios(0.75, 0.1, 0.15), SPLIT),

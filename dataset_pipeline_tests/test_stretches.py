@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from dataset_pipeline.assets import releasing
 from dataset_pipeline.assets.engine import run_step
+from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import State
-from dataset_pipeline.assets.protecting import run_protected
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.records import Step
 from dataset_pipeline.storage.locks import release_run_lock
@@ -73,7 +73,7 @@ def test_stretches_in_any_order_leave_what_one_range_leaves(
         small.switch_gates_off(patch)
         root = small.make_project(Path(folder))
         context = small.open_project(root)
-        run_protected(context, "protected")
+        run_inputs(context, "protected")
         for number, days in enumerate(_stretches(cuts, order)):
             if number != left_out:
                 small.run_days(context, days, f"stretch {number}")
@@ -153,7 +153,7 @@ def test_day_whose_first_gate_closed_does_not_hold_up_the_release(
     monkeypatch.setattr(releasing, "_judge", gate)
     root = small.make_project(tmp_path)
     context = small.open_project(root)
-    run_protected(context, "run")
+    run_inputs(context, "run")
     days = [dt.date.fromisoformat(day) for day in DAYS]
     small.run_days(context, days[:4], "run")
     run_step(context, Step.INGEST, days[4:], "run")

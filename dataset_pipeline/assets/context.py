@@ -14,6 +14,7 @@ import polars as pl
 
 from dataset_pipeline.assets.recipes import libraries
 from dataset_pipeline.expectations.common import Audit
+from dataset_pipeline.expectations.gate import Expectation
 from dataset_pipeline.memo import Memo
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.load import Project
@@ -58,6 +59,22 @@ class Work:
     audit: Callable[[pl.DataFrame, dict[str, pl.DataFrame]], Audit]
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    commit: Callable[[], None] = lambda: None
+    """What is written beside the warehouse once the gate has passed, before the rows become visible."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An input without days, before its gate.
+
+    tables: its own table and those published with it. frames: makes the judged rows and gauges from the
+    tables as read back from staging.
+    """
+
+    tables: dict[str, pl.DataFrame]
+    suite: tuple[Expectation, ...]
+    frames: Callable[[dict[str, pl.DataFrame]], tuple[pl.DataFrame, pl.DataFrame]]
+    notes: tuple[str, ...] = ()
 
 
 Stage = Callable[[Mapping[str, pl.DataFrame]], None]

@@ -7,6 +7,7 @@ Lives here: the order of these six and what a step's outcome is. Keep out: Dagst
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +15,30 @@ from pathlib import Path
 
 import polars as pl
 
-from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets import recipes, schemes
 from dataset_pipeline.assets.context import INGEST_HANDOVER, Context, Work
 from dataset_pipeline.assets.recipes import Recipe
 from dataset_pipeline.assets.steps import work
+from dataset_pipeline.assets.undated import REVIEWED_STEPS, Undated
 from dataset_pipeline.errors import BadDay, Problem, SpecError
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge, observed_json
 from dataset_pipeline.expectations.suites import EXPECTATIONS, SUITES
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import EXTRA_TABLES, LOOK_BACK_STEPS, PROTECTED, Step, content_hash, sha256_text
+from dataset_pipeline.records import (
+    ANNOTATIONS,
+    EXTRA_TABLES,
+    LOOK_BACK_STEPS,
+    PROTECTED,
+    REVIEWS,
+    Step,
+    content_hash,
+    sha256_text,
+)
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import CheckRow, Claim, Day, NewPublication, Publication
+from dataset_pipeline.storage.rewriting import days_without_texts
 from dataset_pipeline.storage.sources import discover
 from dataset_pipeline.storage.warehouse import Warehouse
 
@@ -133,6 +145,10 @@ def _sha256(path: Path) -> str:
     return _HASHES[key]
 
 
+Files = Mapping[dt.date, Mapping[str, tuple[str, str]]]
+"""day to uri to (source, sha256)."""
+
+
 def file_map(context: Context) -> dict[dt.date, dict[str, tuple[str, str]]]:
     """day to uri to (source, sha256); a file of which several sources read different parts is named with each."""
     files: dict[dt.date, dict[str, tuple[str, str]]] = {}
@@ -143,18 +159,26 @@ def file_map(context: Context) -> dict[dt.date, dict[str, tuple[str, str]]]:
     return files
 
 
-def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str) -> Outcome:
+def run_step(
+    context: Context, step: Step, days: Sequence[dt.date], run_id: str, is_again: bool = False
+) -> Outcome:
     """Make `days` of `step`: all of them or none.
 
-    Days whose recipe is the published one are left alone. Raises BadDay (a file is no batch),
+    Days whose recipe is the published one are left alone, unless `is_again`: texts that retention has taken out
+    come back so, under the same recipe. Raises BadDay (a file is no batch),
     GateClosed (a critical expectation failed; the staged rows stay for inspection), StalePublish.
     """
     started = time.monotonic()
     hold_run_lock(context.warehouse.path)
     warehouse, days = context.warehouse, tuple(sorted(days))
     latest = warehouse.latest()
-    todo = _todo(context, step, days, latest)
-    older = _older_inputs(context, step, days, latest)
+    undated = Undated(context, latest)
+    todo = days if is_again else _todo(context, undated, step, days, latest)
+    if _bring_texts_back(context, step, todo, run_id):
+        latest = warehouse.latest()
+        undated = Undated(context, latest)
+        todo = days if is_again else _todo(context, undated, step, days, latest)
+    older = _older_inputs(context, undated, step, days, latest)
     if not todo:
         seconds = time.monotonic() - started
         REPORTER.get().step_finished(step, seconds, 0, 0, "; ".join(older) or "up to date")
@@ -162,7 +186,7 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     REPORTER.get().step_started(step, len(todo))
     claim = warehouse.claim(step, todo, run_id)
     staging = Staging(warehouse, claim)
-    done = work(context, step, todo, staging)
+    done = work(context, undated, step, todo, staging)
     REPORTER.get().phase(step, "staging")
     staging(done.tables)
     staged, extras = staged_tables(warehouse, claim)
@@ -173,7 +197,11 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
         warehouse.record_checks(checks, todo, run_id)
         raise GateClosed(step, todo, judgements)
     REPORTER.get().phase(step, "publishing")
-    publications, unchanged = _publications(context, step, todo, done, staged, extras, latest)
+    done.commit()
+    undated = Undated(context, latest)  # the split lock may have grown
+    publications, unchanged = _publications(
+        context, undated, step, todo, done, staged, extras, latest, is_again
+    )
     if publications:
         warehouse.publish(claim, publications, _reads(step, todo, latest), checks, unchanged)
     counts: dict[Day, DayCounts] = {day: _counts(staged, day) for day in todo}
@@ -187,8 +215,20 @@ def run_step(context: Context, step: Step, days: Sequence[dt.date], run_id: str)
     )  # fmt: skip
 
 
+def _bring_texts_back(context: Context, step: Step, days: tuple[dt.date, ...], run_id: str) -> bool:
+    """Read the raw files of days again whose texts retention has taken out, if `step` needs them."""
+    lost = days_without_texts(context.warehouse, days, step)
+    if not lost:
+        return False
+    REPORTER.get().phase(step, f"reading {len(lost)} days again: their texts were not kept")
+    run_step(context, Step.INGEST, lost, run_id, is_again=True)
+    if list(Step).index(step) > list(Step).index(Step.NORMALIZE):
+        run_step(context, Step.NORMALIZE, lost, run_id, is_again=True)
+    return True
+
+
 def _older_inputs(
-    context: Context, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
+    context: Context, undated: Undated, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
 ) -> tuple[str, ...]:
     """A note for each earlier step whose newest rows were not published: its last good rows are used."""
     files, steps = file_map(context), list(Step)
@@ -198,7 +238,7 @@ def _older_inputs(
             str(day)
             for day in days
             if (p := latest.get((before, day))) is not None
-            and (now := recipes.day_recipe(context.params, before, day, latest, files)) is not None
+            and (now := _recipe(context, undated, before, day, latest, files)) is not None
             and p.recipe != now.hash
         ]
         if stale:
@@ -208,15 +248,21 @@ def _older_inputs(
     return tuple(notes)
 
 
+def _recipe(
+    context: Context, undated: Undated, step: Step, day: dt.date, latest: recipes.Latest, files: Files
+) -> Recipe | None:
+    return recipes.day_recipe(context.params, step, day, latest, files, undated.reads(step, day))
+
+
 def _todo(
-    context: Context, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
+    context: Context, undated: Undated, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
 ) -> tuple[dt.date, ...]:
     """The days to compute: those whose recipe differs; for look-back steps all from the first such on."""
     files = file_map(context)
     stale: list[dt.date] = []
     missing: dict[str, list[str]] = {}
     for day in days:
-        now = recipes.day_recipe(context.params, step, day, latest, files)
+        now = _recipe(context, undated, step, day, latest, files)
         published = latest.get((step, day))
         if now is None:
             missing[day.isoformat()] = [
@@ -227,6 +273,10 @@ def _todo(
     if missing:
         raise BadDay(step, missing)
     if stale and step in LOOK_BACK_STEPS:
+        scheme = schemes.scheme_of(context.params[step], recipes.libraries(step))
+        if others := schemes.other_schemes(latest, step, stale[0], scheme):
+            refusal = schemes.refusal(step, others)
+            raise BadDay(step, {day.isoformat(): [refusal] for day in days if day >= stale[0]})
         return tuple(day for day in days if day >= stale[0])
     return tuple(stale)
 
@@ -288,14 +338,18 @@ def check_rows(step: str, judgements: Sequence[Judgement]) -> list[CheckRow]:
 
 def _publications(
     context: Context,
+    undated: Undated,
     step: Step,
     todo: tuple[dt.date, ...],
     done: Work,
     staged: pl.DataFrame,
     extras: dict[str, pl.DataFrame],
     latest: recipes.Latest,
+    is_again: bool,
 ) -> tuple[list[NewPublication], list[Day]]:
     """What is appended per day, and the days whose rows stay (same content under a new recipe).
+
+    is_again: rows are replaced although nothing of them that is hashed differs.
 
     Look-back recipes need what this run hands over on its own earlier days, so they are made in order.
     """
@@ -304,10 +358,12 @@ def _publications(
     result: list[NewPublication] = []
     unchanged: list[Day] = []
     parts = {name: _by_day(frame) for name, frame in {step: staged, **extras}.items()}
-    handed = staged.select(INGEST_HANDOVER) if done.carried is None else done.carried
+    handed = staged.filter("kept").select(INGEST_HANDOVER) if done.carried is None else done.carried
     carried = _by_day(handed)
     for day in todo:
-        now = recipes.day_recipe(context.params, step, day, seen, files)
+        rows = parts[step].get(day, staged.clear())
+        reads = _undated_reads(undated, step, day, rows)
+        now = recipes.day_recipe(context.params, step, day, seen, files, reads)
         assert now is not None  # `_todo` has seen every input published
         content = sha256_text(
             *(
@@ -316,16 +372,35 @@ def _publications(
             )
         )
         handover = content_hash(carried.get(day, handed.clear()))
-        rows = parts[step].get(day, staged.clear())
         new = _publication(day, now, content, handover, rows)
         before = latest.get((step, day))
         seen[(step, day)] = _as_published(step, new)
-        if before is not None and before.recipe == now.hash and before.content == content:
+        is_same = before is not None and before.content == content and not is_again
+        if is_same and before is not None and before.recipe == now.hash:
             continue
         result.append(new)
-        if before is not None and before.content == content:
+        if is_same:
             unchanged.append(day)
     return result, unchanged
+
+
+def _undated_reads(undated: Undated, step: Step, day: dt.date, rows: pl.DataFrame) -> dict[str, str]:
+    """`Undated.reads` as it will be once `rows` are published: of ingest and split it depends on them."""
+    if step == Step.INGEST:
+        return undated.erasure_reads(erased_facts(rows))
+    if step == Step.SPLIT:
+        return undated.lock_reads(rows["group_key"].unique()) if rows.height else {}
+    return undated.reads(step, day)
+
+
+def erased_facts(rows: pl.DataFrame) -> pl.DataFrame:
+    """ERASED_FACTS of the erased rows of TABLES['ingest'], from their detail."""
+    erased = rows.filter(pl.col("reason") == "erased")
+    details = [json.loads(detail) for detail in erased["detail"]]
+    return erased.select("record_id").with_columns(
+        because=pl.Series([d["because"] for d in details], dtype=pl.String),
+        place=pl.Series([d["threshold"] for d in details], dtype=pl.String),
+    )
 
 
 def _none(name: str, staged: pl.DataFrame, extras: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -360,6 +435,17 @@ def _as_published(step: str, new: NewPublication) -> Publication:
     )  # fmt: skip
 
 
+_UNDATED_OF: dict[Step, tuple[str, ...]] = {
+    step: (
+        *((REVIEWS,) if step in REVIEWED_STEPS or step == Step.INGEST else ()),
+        *((PROTECTED,) if step == Step.DECONTAMINATE else ()),
+        *((ANNOTATIONS,) if step == Step.LABEL else ()),
+    )
+    for step in Step
+}
+"""The inputs without days that a step reads."""
+
+
 def _reads(
     step: Step, todo: tuple[dt.date, ...], latest: recipes.Latest
 ) -> dict[tuple[str, Day], int | None]:
@@ -373,8 +459,8 @@ def _reads(
             reads[(name, day)] = published.seq if published else None
     for (other, past), publication in latest.items():
         is_own_past = other == step and step in LOOK_BACK_STEPS and past is not None and past < todo[0]
-        is_protected = other == PROTECTED and step == Step.DECONTAMINATE
-        if is_own_past or is_protected:
+        is_read = other in _UNDATED_OF[step]
+        if is_own_past or is_read:
             reads[(other, past)] = publication.seq
     for day in todo:
         own = latest.get((step, day))

@@ -22,13 +22,24 @@ from dagster._utils.warnings import BetaWarning
 from dataset_pipeline.assets import words
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
+from dataset_pipeline.assets.inputs import run_input
 from dataset_pipeline.assets.plan import status_of
-from dataset_pipeline.assets.protecting import protected_recipe, run_protected
 from dataset_pipeline.assets.releasing import run_release
+from dataset_pipeline.assets.reporting import run_report
 from dataset_pipeline.errors import PipelineError, StepFailed
 from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, TABLES, Step
+from dataset_pipeline.records import (
+    ANNOTATIONS,
+    DAILY_STEPS,
+    INPUTS,
+    PROTECTED,
+    RELEASE,
+    REPORT,
+    REVIEWS,
+    TABLES,
+    Step,
+)
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
 from dataset_pipeline.storage.judgements import judgements
@@ -49,9 +60,10 @@ def build_assets(project: Project, days: Sequence[dt.date]) -> list[dg.AssetsDef
     )
     return [
         *(_source_spec(source) for source in project.spec.sources),
-        _protected_asset(project),
+        *(_input_asset(project, name) for name in INPUTS),
         *(_daily_asset(project, step, calendar) for step in DAILY_STEPS),
         _release_asset(project),
+        _report_asset(project),
     ]
 
 
@@ -120,8 +132,7 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
         if position == 0
         else [str(DAILY_STEPS[position - 1])]
     )
-    if step == Step.DECONTAMINATE:
-        deps.append(PROTECTED)
+    deps += _UNDATED_DEPS.get(step, ())
 
     @dg.asset(
         **_common(project, step),
@@ -142,23 +153,71 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
     return daily
 
 
-def _protected_asset(project: Project) -> dg.AssetsDefinition:
-    @dg.asset(**_common(project, PROTECTED), kinds={"polars", "duckdb"}, tags={"step": PROTECTED})
-    def protected(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        ran = _Run(context, PROTECTED, project)
-        yield from ran.checks(lambda work: run_protected(work, context.run_id))
-        sets = ran.work.warehouse.query(
-            "SELECT eval_set, count(*) AS items FROM protected GROUP BY ALL ORDER BY ALL"
-        )
+_UNDATED_DEPS: dict[str, tuple[str, ...]] = {
+    Step.INGEST: (REVIEWS,),
+    Step.FILTER: (REVIEWS,),
+    Step.DECONTAMINATE: (PROTECTED, REVIEWS),
+    Step.LABEL: (ANNOTATIONS, REVIEWS),
+}
+"""What the daily steps read that has no days."""
+
+
+def _input_asset(project: Project, name: str) -> dg.AssetsDefinition:
+    @dg.asset(**_common(project, name), kinds={"polars", "duckdb"}, tags={"step": name})
+    def undated(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        ran = _Run(context, name, project)
+        yield from ran.checks(lambda work: run_input(work, name, context.run_id))
+        counts = ran.work.warehouse.query(_INPUT_COUNTS[name])
         yield dg.MaterializeResult(
             metadata={
-                "dagster/row_count": int(sets["items"].sum() or 0),
-                "sets": dg.MetadataValue.json({str(name): int(n) for name, n in sets.iter_rows()}),
+                "dagster/row_count": int(counts["n"].sum() or 0),
+                "rows": dg.MetadataValue.json({str(word): int(n) for word, n in counts.iter_rows()}),
+                "notes": "; ".join(ran.outcome.notes) or "none",
+                **(_agreement(ran.work.warehouse) if name == ANNOTATIONS else {}),
                 **_provenance(ran),
             }
         )
 
-    return protected
+    return undated
+
+
+_INPUT_COUNTS: dict[str, str] = {
+    PROTECTED: "SELECT eval_set, count(*) AS n FROM protected GROUP BY ALL ORDER BY ALL",
+    REVIEWS: "SELECT step || ' ' || verdict || ': ' || state, count(*) AS n FROM reviews GROUP BY ALL ORDER BY ALL",
+    ANNOTATIONS: "SELECT state, count(*) AS n FROM annotations GROUP BY ALL ORDER BY ALL",
+}
+
+
+def _agreement(warehouse: Warehouse) -> dict[str, Any]:
+    """Krippendorff's alpha as a number that the UI plots, and the other measures as a table."""
+    measured = warehouse.table("agreement").filter(pl.col("value").is_not_null())
+    alpha = measured.filter(pl.col("measure") == "alpha")
+    shown = measured.sort("measure", "value", "name", "other").head(200)
+    found: dict[str, Any] = {"alpha": float(alpha["value"][0])} if alpha.height else {}
+    if shown.height:
+        rows = [dg.TableRecord(row) for row in shown.iter_rows(named=True)]
+        found["agreement"] = dg.MetadataValue.table(
+            rows, schema=dg.TableSchema([dg.TableColumn(name) for name in shown.columns])
+        )
+    return found
+
+
+def _report_asset(project: Project) -> dg.AssetsDefinition:
+    @dg.asset(**_common(project, REPORT), deps=[RELEASE], kinds={"csv"}, tags={"step": REPORT})
+    def report(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        ran = _Run(context, REPORT, project)
+        yield from ran.checks(lambda work: run_report(work, context.run_id))
+        counts = ran.outcome.counts[None]
+        yield dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": counts.rows,
+                "waiting": dg.MetadataValue.json(dict(counts.dropped)),
+                "file": dg.MetadataValue.path(project.queue_path.name),
+                **_provenance(ran),
+            }
+        )
+
+    return report
 
 
 def _release_asset(project: Project) -> dg.AssetsDefinition:
@@ -170,9 +229,7 @@ def _release_asset(project: Project) -> dg.AssetsDefinition:
     )
     def release(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ran = _Run(context, RELEASE, project)
-        yield from ran.checks(
-            lambda work: run_release(work, status_of(work, protected_recipe(work)), context.run_id)
-        )
+        yield from ran.checks(lambda work: run_release(work, status_of(work), context.run_id))
         published = ran.work.warehouse.latest()[(RELEASE, None)]
         folder = project.releases_path / published.content
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

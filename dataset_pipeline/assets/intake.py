@@ -1,6 +1,6 @@
 """ingest as an asset runs it: files of some days to staged rows, in parts, and what changed in their columns.
 
-Lives here: reading files through `transforms.ingest`, batches, schema drift. Keep out: what a row means
+Lives here: reading files through `transforms.ingest`, batches, schema drift, looking for erased records. Keep out: what a row means
 (`transforms.layouts`), the other steps (`steps`).
 """
 
@@ -18,10 +18,10 @@ from dataset_pipeline.errors import BadDay
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import TABLES, Step
-from dataset_pipeline.spec.params import IngestParams, SourceParams
+from dataset_pipeline.spec.params import DedupParams, IngestParams, SourceParams
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.sources import SourceFile
-from dataset_pipeline.transforms import ingest
+from dataset_pipeline.transforms import erasure, ingest
 from dataset_pipeline.transforms.drift import Columns, Drift, Known, drift, known_of, since, united
 from dataset_pipeline.transforms.occurrences import Occurrences
 
@@ -32,7 +32,7 @@ CHANGED = "changed while it was read"
 def ingest_work(context: Context, days: Days, stage: Stage) -> Work:
     """Read the files of `days`; records and rejects go to staging part by part. Raises BadDay."""
     params = cast(IngestParams, context.params[Step.INGEST])
-    intake = _Intake(context, params, stage, _history(context, days))
+    intake = _Intake(context, params, stage, _history(context, days), _search(context, params, days))
     for day in days:
         REPORTER.get().phase(Step.INGEST, f"reading {day}")
         intake.day(day)
@@ -71,6 +71,8 @@ class _Intake:
     stage: Stage
     history: dict[str, dict[dt.date, Columns]]
     """source to published day to its columns; days read by this run are added."""
+    search: erasure.Search | None = None
+    """What is erased; None where nothing is."""
     bad: dict[str, list[str]] = field(default_factory=dict)
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     drifts: dict[dt.date, list[Drift]] = field(default_factory=dict)
@@ -114,6 +116,10 @@ class _Intake:
         """Stage what waits."""
         if self.waiting:
             records = pl.concat([part.records for part in self.waiting])
+            if self.search is not None:
+                # Before anything is staged: an erased text does not reach the warehouse's file again.
+                compared = cast(DedupParams, self.context.params[Step.DEDUP])
+                records = erasure.withheld(records, self.search, _generated(self.params), compared)
             self.stage({Step.INGEST: records, "rejects": pl.concat([part.rejects for part in self.waiting])})
             self.waiting.clear()
 
@@ -167,6 +173,57 @@ class _Intake:
             raise readers.UnreadableFile(CHANGED)
         self.batches.append(_batch_row(file, source, sha256, size, (read, kept, rejected), columns))
         return columns
+
+
+def _generated(params: IngestParams) -> list[str]:
+    """The sources of generated text."""
+    return [s.name for s in params.sources if s.kind == "synthetic" or s.generator is not None]
+
+
+def _search(context: Context, params: IngestParams, days: Days) -> erasure.Search | None:
+    """What the published erasures take, with the texts of the named records as the raw files still hold them.
+
+    Their texts are not in the warehouse, so near copies that come later, or in a rebuild from nothing, are found
+    by reading the named rows once more: in the files they are known to be in, else in those of this run.
+    """
+    erasures = context.warehouse.table("erasures")
+    if erasures.height == 0:
+        return None
+    named = erasures.filter(pl.col("because") == "named")
+    frame = context.warehouse.query(
+        """SELECT record_id AS record, source, source_id, uri FROM main."ingest"
+        WHERE list_contains($records, record_id) OR list_contains($ids, source_id)""",
+        {"records": named["record"].drop_nulls().to_list(), "ids": named["source_id"].drop_nulls().to_list()},
+    )
+    located = pl.DataFrame(
+        frame.rows(), schema=dict.fromkeys(("record", "source", "source_id", "uri"), pl.String), orient="row"
+    )
+    by_id = named.join(located.select("record", place="uri"), on="record", how="left")
+    by_source = named.filter(pl.col("record").is_null()).join(
+        located.select("source", "source_id", place="uri"), on=["source", "source_id"], how="left"
+    )
+    sought = pl.concat([by_id.filter(pl.col("record").is_not_null()), by_source])
+    uris = set(sought["place"].drop_nulls())
+    lost = sought.filter(pl.col("place").is_null())
+    anywhere = lost["source"].null_count() > 0
+    sources = set(lost["source"].drop_nulls())
+    texts = [pl.DataFrame(schema=TABLES[Step.INGEST])]
+    compared = cast(DedupParams, context.params[Step.DEDUP])
+    generated = _generated(params)
+    of_source = {source.name: source for source in params.sources}
+    for file in context.found.files:
+        is_searched = file.day in days and (anywhere or file.source in sources)
+        if file.uri not in uris and not is_searched:
+            continue
+        REPORTER.get().phase(Step.INGEST, f"looking for erased records in {file.uri}")
+        try:
+            items = readers.read_blocks(file.path, of_source[file.source].reading)
+            for part in ingest.ingest_parts(items, of_source[file.source], params, file.day, file.uri):
+                texts.append(erasure.named_among(part.records, erasures, generated, compared))
+        except (ingest.MissingColumn, readers.UnreadableFile, OSError):
+            # Told when the day of this file is made.
+            continue
+    return erasure.search(erasures, pl.concat(texts), generated, compared)
 
 
 def _history(context: Context, days: Days) -> dict[str, dict[dt.date, Columns]]:

@@ -13,7 +13,9 @@ from enum import StrEnum
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import file_map
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, Step
+from dataset_pipeline.assets.inputs import input_recipes
+from dataset_pipeline.assets.undated import Undated
+from dataset_pipeline.records import DAILY_STEPS, INPUTS, PROTECTED, Step
 from dataset_pipeline.storage.publishing import Day
 from dataset_pipeline.storage.sources import calendar
 
@@ -46,6 +48,10 @@ class Status:
     def of(self, *states: State) -> list[DayStatus]:
         return [entry for entry in self.entries if entry.state in states]
 
+    def inputs_of(self, *states: State) -> list[str]:
+        """The inputs without days that are in one of the states."""
+        return [entry.step for entry in self.of(*states) if entry.step in INPUTS]
+
     def days_of(self, *states: State) -> list[dt.date]:
         """Days of daily steps that have an entry in one of the states."""
         return sorted({entry.day for entry in self.of(*states) if entry.day is not None})
@@ -75,43 +81,46 @@ def ranges(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
     return found
 
 
-def status_of(context: Context, protected_recipe: recipes.Recipe) -> Status:
+def status_of(context: Context) -> Status:
     """Compare what is published with what it would be made of now.
 
-    protected_recipe: the recipe of the protected items as they are on disk now.
+    Raises SpecError for a file of reviews, annotations or evaluation sets that cannot be read.
     """
     latest = context.warehouse.latest()
+    undated = Undated(context, latest)
     files = file_map(context)
     published_days = {day for (step, day) in latest if day is not None and step in DAILY_STEPS}
     days = tuple(sorted({*calendar(context.project, context.found), *published_days}))
     if context.project.spec.start is not None:
         days = tuple(day for day in days if day >= context.project.spec.start)
-    entries = [_protected_status(latest, protected_recipe)]
-    is_protected_current = entries[0].state is State.PUBLISHED
+    now = input_recipes(context)
+    entries = [_input_status(name, latest, now[name]) for name in INPUTS]
+    is_protected_current = all(e.state is State.PUBLISHED for e in entries if e.step == PROTECTED)
     for day in days:
         behind: str | None = None
         for step in DAILY_STEPS:
-            entry = _day_status(context, step, day, latest, files, behind, is_protected_current)
+            entry = _day_status(context, undated, step, day, latest, files, behind, is_protected_current)
             entries.append(entry)
             if behind is None and entry.state is not State.PUBLISHED:
                 behind = step
     return Status(days, tuple(entries))
 
 
-def _protected_status(latest: recipes.Latest, now: recipes.Recipe) -> DayStatus:
-    published = latest.get((PROTECTED, None))
+def _input_status(name: str, latest: recipes.Latest, now: recipes.Recipe) -> DayStatus:
+    published = latest.get((name, None))
     if published is None:
-        return DayStatus(PROTECTED, None, State.MISSING, ("never published",), 0, 0)
+        return DayStatus(name, None, State.MISSING, ("never published",), 0, 0)
     if published.recipe != now.hash:
         return DayStatus(
-            PROTECTED, None, State.STALE, tuple(recipes.differences(published.inputs, now.inputs)),
+            name, None, State.STALE, tuple(recipes.differences(published.inputs, now.inputs)),
             published.row_count, published.kept_count,
         )  # fmt: skip
-    return DayStatus(PROTECTED, None, State.PUBLISHED, (), published.row_count, published.kept_count)
+    return DayStatus(name, None, State.PUBLISHED, (), published.row_count, published.kept_count)
 
 
 def _day_status(
     context: Context,
+    undated: Undated,
     step: Step,
     day: dt.date,
     latest: recipes.Latest,
@@ -120,7 +129,7 @@ def _day_status(
     is_protected_current: bool,
 ) -> DayStatus:
     published = latest.get((step, day))
-    now = recipes.day_recipe(context.params, step, day, latest, files)
+    now = recipes.day_recipe(context.params, step, day, latest, files, undated.reads(step, day))
     rows, kept = (published.row_count, published.kept_count) if published else (0, 0)
     if published is None:
         return DayStatus(step, day, State.MISSING, ("never published",), rows, kept)

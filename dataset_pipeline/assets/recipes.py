@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 
-from dataset_pipeline.records import DAILY_STEPS, LOOK_BACK_STEPS, PROTECTED, RELEASE, Step, sha256_text
+from dataset_pipeline.assets import schemes
+from dataset_pipeline.records import (
+    ANNOTATIONS,
+    DAILY_STEPS,
+    LOOK_BACK_STEPS,
+    PROTECTED,
+    RELEASE,
+    REPORT,
+    REVIEWS,
+    Step,
+    sha256_text,
+)
 from dataset_pipeline.spec.params import IngestParams, Params
 from dataset_pipeline.storage.publishing import Day, Publication
 
@@ -35,6 +46,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "tldextract",
     ),
     PROTECTED: ("orjson", "polars"),
+    REVIEWS: ("polars",),
+    ANNOTATIONS: ("numpy", "polars", "scipy"),
+    REPORT: (),
     Step.DECONTAMINATE: ("numpy", "polars"),
     Step.LABEL: ("polars",),
     Step.SPLIT: ("datasketch", "numpy", "polars"),
@@ -94,23 +108,25 @@ def day_recipe(
     day: dt.date,
     latest: Latest,
     files: Mapping[dt.date, Mapping[str, tuple[str, str]]],
+    undated: Mapping[str, str],
 ) -> Recipe | None:
     """What `step` on `day` would be made of now; None while an input is missing.
 
-    files: day to uri to (source, sha256), for ingest. For look-back steps the reads hold a running
+    files: day to uri to (source, sha256), for ingest. undated: what reviews, erasures, annotations and the
+    split lock say about the records of this day (`Undated.reads`). For look-back steps the reads hold a running
     hash over what the step itself handed over on the published days before.
     """
     params = project_params[step]
     if step == Step.INGEST:
         assert isinstance(params, IngestParams)
         today = files.get(day, {})
-        reads = {f"file {uri}": sha for uri, (_, sha) in sorted(today.items())}
+        reads = {f"file {uri}": sha for uri, (_, sha) in sorted(today.items())} | dict(undated)
         return recipe(step, ingest_params_hash(params, {source for source, _ in today.values()}), reads)
     before = DAILY_STEPS[DAILY_STEPS.index(step) - 1]
     source = latest.get((before, day))
     if source is None:
         return None
-    reads = {f"{before} {day}": source.handover}
+    reads = {f"{before} {day}": source.handover} | dict(undated)
     if step == Step.DECONTAMINATE:
         protected = latest.get((PROTECTED, None))
         if protected is None:
@@ -124,6 +140,7 @@ def day_recipe(
         )
     if step in LOOK_BACK_STEPS:
         reads[f"{step} before {day}"] = running_hash(latest, step, day)
+        reads[schemes.SCHEME] = schemes.scheme_of(params, libraries(step))
     return recipe(step, params.hash(), reads)
 
 

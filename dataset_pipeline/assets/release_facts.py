@@ -29,6 +29,7 @@ from dataset_pipeline.spec.params import (
 from dataset_pipeline.storage import releases
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.card import CardFacts, SourceFacts
+from dataset_pipeline.transforms.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Content:
     batches: pl.DataFrame
     rejects: pl.DataFrame
     protected: pl.DataFrame
-    selection: shapes.Selection
+    selection: Selection
     released: pl.DataFrame
     not_made: pl.DataFrame
     """record_id, reason, detail of collected records that a step has not judged (its gate is closed)."""
@@ -101,6 +102,9 @@ def card_facts(
         stale_days=[str(day) for day in stale_days(status)],
         settings=_settings(context),
         versions={"dataset_pipeline": dataset_pipeline.__version__} | recipes.libraries(RELEASE),
+        pairs=shapes.pair_facts(
+            content.tables[Step.FILTER].join(released.select("record_id"), on="record_id", how="semi")
+        ),
     )
 
 
@@ -144,6 +148,8 @@ def _settings(context: Context) -> list[tuple[str, str]]:
             "input": filtering.prompt.model_dump(mode="json"), "output": filtering.answer.model_dump(mode="json"),
             "max_tokens": filtering.max_tokens, "profanity.max_words": filtering.max_profane_words,
             "automatic_replies": "drop" if filtering.drop_automatic_replies else "keep",
+            "review_margin": filtering.review_margin,
+            **({"max_sides_similarity": filtering.max_sides_similarity} if spec.task.type == "preference" else {}),
         },
         "normalize": spec.normalize.model_dump(mode="json"),
         "decontaminate": spec.decontaminate.model_dump(mode="json", exclude={"sets"}),
@@ -206,7 +212,7 @@ def manifest_of(
         "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],
         "missing_days": [str(day) for day in missing_days(status)],
         "stale_days": [str(day) for day in stale_days(status)],
-        "spec": context.project.spec.model_dump(mode="json"),
+        "spec": context.project.spec.model_dump(mode="json", exclude_unset=True),
         "versions": {"python": platform.python_version(), "dataset_pipeline": dataset_pipeline.__version__}
         | recipes.libraries(RELEASE),
     }

@@ -20,7 +20,7 @@ from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.release_facts import Content, card_facts, manifest_of
 from dataset_pipeline.errors import BadDay, StalePublish
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
-from dataset_pipeline.expectations.ingest import role_fault
+from dataset_pipeline.expectations.ingest import pair_fault, role_fault
 from dataset_pipeline.expectations.undated import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Split, Step, sha256_text
@@ -31,8 +31,10 @@ from dataset_pipeline.spec.params import (
 from dataset_pipeline.storage import frames, releases
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
+from dataset_pipeline.text import SIDED
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.card import card
+from dataset_pipeline.transforms.selection import select
 
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
@@ -120,11 +122,14 @@ def _content(context: Context, days: list[dt.date]) -> Content:
     kept = frames.records_after(warehouse, Step.SPLIT, days)
     tables, not_made = _followed(tables)
     splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
-    records = kept.select("record_id", "day", "source", "messages", "label").join(
+    records = kept.select("record_id", "day", "source", *SIDED, "label").join(
         splits, on="record_id", how="inner"
     )
     params = cast(ReleaseParams, context.params[RELEASE])
-    selection = shapes.select(records, tables[Step.LABEL], params.task.answers_are_labels, tables[Step.DEDUP])
+    selection = select(
+        records, tables[Step.LABEL], params.task.answers_are_labels, tables[Step.DEDUP],
+        has_pairs=params.task.type == "preference",
+    )  # fmt: skip
     return Content(
         tables, warehouse.table("batches"), warehouse.table("rejects"), warehouse.table(PROTECTED), selection,
         shapes.with_row_numbers(selection.released), not_made,
@@ -194,7 +199,7 @@ def _judge(
         s.value for s in Split if ratios.of(s) > 0 and not released.filter(pl.col("split") == s.value).height
     ]
     faulty = released.filter(
-        role_fault() | (pl.col("messages").list.last().struct.field("role") != "assistant")
+        role_fault() | pair_fault() | (pl.col("messages").list.last().struct.field("role") != "assistant")
     )
     gauges = pl.DataFrame(
         {

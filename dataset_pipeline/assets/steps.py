@@ -15,6 +15,7 @@ import polars as pl
 
 from dataset_pipeline.assets.context import Context, Days, Stage, Work
 from dataset_pipeline.assets.intake import ingest_work
+from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.expectations import split as split_suite
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.progress import REPORTER
@@ -27,23 +28,25 @@ from dataset_pipeline.spec.params import (
     NormalizeParams,
     SplitParams,
 )
-from dataset_pipeline.storage import frames
-from dataset_pipeline.text import with_sides
-from dataset_pipeline.transforms import dedup, split
+from dataset_pipeline.storage import frames, split_lock
+from dataset_pipeline.text import rejected_side, with_sides
+from dataset_pipeline.transforms import assignment, dedup, split
 from dataset_pipeline.transforms.decontaminate import decontaminate
 from dataset_pipeline.transforms.filter import examples_dropped, filter_records
-from dataset_pipeline.transforms.label import contested, label_records
+from dataset_pipeline.transforms.label import label_records
 from dataset_pipeline.transforms.normalize import normalize
+from dataset_pipeline.transforms.reviews import apply_reviews
+from dataset_pipeline.transforms.selection import contested
 
 
-def work(context: Context, step: Step, days: Days, stage: Stage) -> Work:
+def work(context: Context, undated: Undated, step: Step, days: Days, stage: Stage) -> Work:
     """Compute `step` for `days` from what is published. Raises BadDay for days without a usable input.
 
     stage: for rows that are too many to be held at once.
     """
     if step is Step.INGEST:
         return ingest_work(context, days, stage)
-    return _WORK[step](context, days)
+    return _WORK[step](context, undated, days)
 
 
 # --- the steps that read records --------------------------------------------------------
@@ -75,7 +78,13 @@ def _simple(
     return Work({step: table}, carried, audit, notes)
 
 
-def _dedup(context: Context, days: Days) -> Work:
+def _reviewed(table: pl.DataFrame, undated: Undated, step: Step, days: Days) -> pl.DataFrame:
+    """The step's table with what people said about its records."""
+    named = undated.named(step, days)
+    return table if named is None else apply_reviews(table, step, named)
+
+
+def _dedup(context: Context, _: Undated, days: Days) -> Work:
     params = cast(DedupParams, context.params[Step.DEDUP])
     records = _input(context, Step.DEDUP, days)
     REPORTER.get().phase(Step.DEDUP, "fingerprints")
@@ -98,18 +107,19 @@ def _dedup(context: Context, days: Days) -> Work:
     )
 
 
-def _filter(context: Context, days: Days) -> Work:
+def _filter(context: Context, undated: Undated, days: Days) -> Work:
     params = cast(FilterParams, context.params[Step.FILTER])
     records = _input(context, Step.FILTER, days)
     REPORTER.get().phase(Step.FILTER, "measuring")
     table = filter_records(records, params, context.memo(Step.FILTER))
+    table = _reviewed(table, undated, Step.FILTER, days)
     examples = examples_dropped(params)
     return _simple(
         context, Step.FILTER, days, records, table, _carried(table, records), {"examples": examples}
     )
 
 
-def _normalize(context: Context, days: Days) -> Work:
+def _normalize(context: Context, _: Undated, days: Days) -> Work:
     params = cast(NormalizeParams, context.params[Step.NORMALIZE])
     records = _input(context, Step.NORMALIZE, days)
     REPORTER.get().phase(Step.NORMALIZE, "cleaning, languages, personal data")
@@ -120,24 +130,32 @@ def _normalize(context: Context, days: Days) -> Work:
     return _simple(context, Step.NORMALIZE, days, records, table, carried, {"entities": entities})
 
 
-def _decontaminate(context: Context, days: Days) -> Work:
+def _decontaminate(context: Context, undated: Undated, days: Days) -> Work:
     params = cast(DecontaminateParams, context.params[Step.DECONTAMINATE])
     records = _input(context, Step.DECONTAMINATE, days)
     protected = context.warehouse.table(PROTECTED)
     REPORTER.get().phase(Step.DECONTAMINATE, "searching for protected items")
     table = decontaminate(records, protected, params)
+    table = _reviewed(table, undated, Step.DECONTAMINATE, days)
     extras = {"protected": protected, "ngram": pl.DataFrame({"ngram": [params.ngram]})}
     return _simple(context, Step.DECONTAMINATE, days, records, table, _carried(table, records), extras)
 
 
-def _label(context: Context, days: Days) -> Work:
+def _label(context: Context, undated: Undated, days: Days) -> Work:
     params = cast(LabelParams, context.params[Step.LABEL])
     records = _input(context, Step.LABEL, days)
     history = frames.label_history(context.warehouse, min(days))
     known = None
     if params.answers_are_labels:
         known = contested(frames.dedup_answers(context.warehouse, max(days)))
-    table = label_records(records, history, params, _known_by_day(known))
+    table = label_records(
+        records,
+        history,
+        params,
+        _known_by_day(known),
+        undated.consensus(days),
+        undated.named(Step.LABEL, days),
+    )
     labels = pl.DataFrame({"label": list(params.labels)}, schema={"label": pl.String})
     carried = _carried(table, records, "label", "prompt_key", "answer_key")
     return _simple(context, Step.LABEL, days, records, table, carried, {"labels": labels, "history": history})
@@ -148,11 +166,14 @@ def _known_by_day(known: pl.DataFrame | None) -> pl.Series | None:
     return None if known is None else known.filter(pl.col("since") <= pl.col("day"))["record_id"]
 
 
-def _split(context: Context, days: Days) -> Work:
+def _split(context: Context, undated: Undated, days: Days) -> Work:
     params = cast(SplitParams, context.params[Step.SPLIT])
     records = _input(context, Step.SPLIT, days)
     REPORTER.get().phase(Step.SPLIT, "fingerprints")
-    fingerprints = split.fingerprint(records, params, context.memo(Step.SPLIT))
+    records = records.with_columns(group_key=split.group_key(records))
+    groups = records.select("day", "label", "group_key")
+    splits, added = assignment.assigned(groups, params, undated.lock)
+    fingerprints = split.fingerprint(records, params, context.memo(Step.SPLIT), splits)
     history = frames.split_history(context.warehouse, min(days))
     if not params.answers_are_labels:
         history = history.with_columns(answer_key=pl.lit(""))
@@ -164,6 +185,10 @@ def _split(context: Context, days: Days) -> Work:
         {"split": [s.value for s in Split], "ratio": [params.ratios.of(s) for s in Split]},
         schema={"split": pl.String, "ratio": pl.Float64},
     )
+    given = [(s, *w) for s, w in (("validation", params.validation), ("test", params.test)) if w]
+    windows = pl.DataFrame(
+        given, schema={"split": pl.String, "first": pl.Date, "last": pl.Date}, orient="row"
+    )
 
     def audit(staged: pl.DataFrame, _: dict[str, pl.DataFrame]) -> Audit:
         pairs = split_suite.crossing_candidates(staged, history)
@@ -173,6 +198,9 @@ def _split(context: Context, days: Days) -> Work:
             "history": history,
             "texts": _compared(messages, params.answers_are_labels),
             "ratios": ratios,
+            "lock": pl.concat([undated.lock, added]),
+            "strategy": pl.DataFrame({"strategy": [params.strategy]}),
+            "windows": windows,
             "ngram": pl.DataFrame({"ngram": [params.ngram]}),
             "threshold": pl.DataFrame({"threshold": [params.near.threshold]}),
         }
@@ -180,21 +208,26 @@ def _split(context: Context, days: Days) -> Work:
 
     carried = _carried(table, records.select("record_id", "content_sha", "label"), "split", "group_key")
     labelled = carried.join(records.select("record_id", "label"), on="record_id", how="left")
-    return Work({Step.SPLIT: table}, labelled, audit)
+
+    def commit() -> None:
+        if added.height:
+            split_lock.extend(context.project.lock_path, added)
+
+    return Work({Step.SPLIT: table}, labelled, audit, commit=commit)
 
 
 def _compared(messages: pl.DataFrame, answers_are_labels: bool) -> pl.DataFrame:
     """record_id and the text that split compares, built here for the gate from the messages alone."""
-    sided = with_sides(messages)
+    sided = with_sides(messages).with_columns(rejected_side(messages))
     parts = (
         pl.col("prompt")
         if answers_are_labels
-        else pl.concat_str("prompt", "answer", separator="\n\n", ignore_nulls=True)
+        else pl.concat_str("prompt", "answer", "rejected_side", separator="\n\n", ignore_nulls=True)
     )
     return sided.select("record_id", parts.fill_null("").alias("text"))
 
 
-_WORK: dict[Step, Callable[[Context, Days], Work]] = {
+_WORK: dict[Step, Callable[[Context, Undated, Days], Work]] = {
     Step.DEDUP: _dedup,
     Step.FILTER: _filter,
     Step.NORMALIZE: _normalize,

@@ -5,7 +5,7 @@ Lives here: words. Keep out: numbers and Dagster types (`graph`).
 
 from __future__ import annotations
 
-from dataset_pipeline.records import PROTECTED, RELEASE, SIDE_SIGNALS, Step
+from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, REVIEWS, SIDE_SIGNALS, Step
 
 STEPS: dict[str, str] = {
     Step.INGEST: "Raw rows become records: messages, source, rights. Rows that cannot be read are rejected with file, "
@@ -20,6 +20,9 @@ STEPS: dict[str, str] = {
     Step.LABEL: "Maps the source's own label to the spec's; unknown and missing ones are dropped, never guessed. Measures contradictions.",
     Step.SPLIT: "Assigns groups to train, validation and test by a hash, and drops what would stand on two sides.",
     PROTECTED: "The evaluation sets of the spec and its handwritten examples: never trained on.",
+    REVIEWS: "What people decided about single records: keep, drop, relabel, erase. Overrules filter, decontaminate and label.",
+    ANNOTATIONS: "Labels that several people gave to the same items: their consensus, and how far they agree.",
+    REPORT: "What waits for a person: `review_queue.csv`, with personal data replaced.",
     RELEASE: "An immutable folder with train, validation and test in every format, where each record is from, why every other "
     "one is not there, a manifest of hashes and a dataset card.",
 }
@@ -33,6 +36,9 @@ GROUPS: dict[str, str] = {
     Step.LABEL: "label",
     Step.SPLIT: "label",
     PROTECTED: "sources",
+    REVIEWS: "label",
+    ANNOTATIONS: "label",
+    REPORT: "release",
     RELEASE: "release",
 }
 
@@ -91,8 +97,31 @@ COLUMNS: dict[str, str] = {
     "overlap_fraction": "share of the item's words found, 0 to 1",
     "span_start": "first matching word",
     "span_end": "word after the last matching one",
-    "label_origin": "who gave the label",
-    "is_contradiction": "an equal prompt has another answer on this or an earlier day",
+    "label_origin": "who gave the label: source, annotations or review",
+    "answers": "annotators who answered",
+    "agreement": "share of their answers that say the label, 0 to 1",
+    "review": "JSON: what a person decided, who, when, and what it overruled",
+    "rejected_words": "of a preference pair: words of the worse answer",
+    "rejected_chars": "of a preference pair: characters of the worse answer",
+    "rejected_tokens": "of a preference pair: estimated tokens of the worse answer",
+    "sides_similarity": "of a preference pair: share of words that both answers have, 0 to 1",
+    "rejected_language": "of a preference pair: language of the worse answer",
+    "rejected_language_probability": "probability of that language",
+    "rejected_spec_probability": "probability of being in one of the spec's languages",
+    "step": "the step that it is about",
+    "record": "our id of the record that is meant",
+    "content": "hash of what dedup compares, where a source has no ids",
+    "verdict": "keep, drop, relabel or erase",
+    "value": "of relabel: the label",
+    "reviewer": "who decided",
+    "date": "when it was decided",
+    "state": "whether it acts or counts, and why not",
+    "annotator": "who answered",
+    "given": "the word that was given, where it is one short word",
+    "confidence": "as the annotator gives it, 0 to 1",
+    "secondary": "the annotator's second choice",
+    "notes": "free text of the annotator",
+    "is_contradiction": "an equal prompt has another answer on this or an earlier day, and no person has said keep or relabel",
     "group_key": "what is never split",
     "split": "train, validation or test",
     "text": "the protected text",

@@ -6,61 +6,75 @@ Lives here: reading and saying. Keep out: the history of one record (`explaining
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 
 from rich.table import Table
 
+from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import context_of
-from dataset_pipeline.assets.plan import State, ranges, status_of
-from dataset_pipeline.assets.protecting import protected_recipe
+from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.cli import show
+from dataset_pipeline.cli.outputs import DayState, RolledBack, StatusOutput, line_of
+from dataset_pipeline.cli.rolling import release_words, rolled_back
 from dataset_pipeline.cli.running import plan_lines
-from dataset_pipeline.cli.summary import reject_counts
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED
+from dataset_pipeline.cli.summary import reject_counts, waiting, waiting_lines
+from dataset_pipeline.records import DAILY_STEPS, INPUTS
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage import releases
 
 
 def status(spec: Path, as_json: bool) -> int:
-    """A line per step: published, stale and missing days, and why."""
+    """A line per input and step: published, stale and missing days, and why; what waits; the release. Returns 0."""
     out = show.console(as_json)
     context = context_of(load_project(spec))
-    found = status_of(context, protected_recipe(context))
-    latest = context.warehouse.latest()
-    version = releases.latest_version(context.project.releases_path)
-    is_current = is_released(context, latest, release_recipe(context, latest, found))
+    found = status_of(context)
+    output = _output(context, found)
     table = Table(box=None, pad_edge=False)
     for column in ("step", "published", "stale", "missing", "rows", "kept"):
         table.add_column(column, justify="right" if column in ("rows", "kept") else "left")
-    for step in (PROTECTED, *DAILY_STEPS):
+    for step in (*INPUTS, *DAILY_STEPS):
         entries = [e for e in found.entries if e.step == step]
         cells = [_days([e.day for e in entries if e.state is state]) for state in State]
         table.add_row(str(step), *cells, str(sum(e.rows for e in entries)), str(sum(e.kept for e in entries)))
     out.print(table)
-    rejected = reject_counts(context)
-    for source, counts in rejected.items():
+    for source, counts in output.rejected.items():
         reasons = ", ".join(f"{reason} {n}" for reason, n in counts.items())
         out.print(f"rejected of {source}: {sum(counts.values())} ({reasons})")
     for steps, words in plan_lines(found):
         out.print(f"{steps}: {words}")
-    out.print(
-        f"release: {version or 'none yet'}" + ("" if is_current else " (out of date)" if version else "")
-    )
+    for line in waiting_lines(output.waiting):
+        out.print(f"waits: {line}")
+    is_old = output.release is not None and not output.release_is_current
+    out.print(f"release: {release_words(context, output.release)}{' (out of date)' if is_old else ''}")
     if as_json:
-        listed = [
-            {"step": str(e.step), "day": str(e.day) if e.day else None, "state": e.state.value, "reasons": list(e.reasons),
-             "rows": e.rows, "kept": e.kept}
-            for e in found.entries
-        ]  # fmt: skip
-        print(
-            json.dumps(
-                {"steps": listed, "rejected": rejected, "release": version, "release_is_current": is_current},
-                ensure_ascii=False,
-            )
-        )
+        print(line_of(output))
     return 0
+
+
+def _output(context: Context, found: Status) -> StatusOutput:
+    latest = context.warehouse.latest()
+    rollback = rolled_back(context)
+    return StatusOutput(
+        steps=[
+            DayState(
+                step=str(e.step),
+                day=str(e.day) if e.day else None,
+                state=e.state.value,
+                reasons=list(e.reasons),
+                rows=e.rows,
+                kept=e.kept,
+            )
+            for e in found.entries
+        ],
+        rejected=reject_counts(context),
+        waiting=waiting(context),
+        release=releases.latest_version(context.project.releases_path),
+        release_is_current=is_released(context, latest, release_recipe(context, latest, found)),
+        rolled_back=RolledBack(at=rollback.at.isoformat(timespec="seconds"), newer=rollback.newer)
+        if rollback
+        else None,
+    )
 
 
 def _days(days: list[dt.date | None]) -> str:

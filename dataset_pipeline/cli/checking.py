@@ -6,15 +6,18 @@ Lives here: looking and saying. Keep out: changing anything.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from dataset_pipeline.assets.engine import gate_problems
-from dataset_pipeline.cli import show
-from dataset_pipeline.errors import Problem, SpecError
+from dataset_pipeline.cli import completing, show
+from dataset_pipeline.cli.outputs import CheckOutput, ProblemOutput, line_of
+from dataset_pipeline.errors import PipelineError, Problem, SpecError
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.load import Project, load_project, read_project
 from dataset_pipeline.spec.meaning import semantic_problems
@@ -70,8 +73,8 @@ def check(spec: Path, as_json: bool) -> int:
             f"{len(project.spec.decontaminate.sets)} evaluation sets; releases as {', '.join(release_formats(project.spec))}."
         )
     if as_json:
-        listed = [{"place": p.place, "message": p.message, "remedy": p.remedy} for p in problems]
-        print(json.dumps({"problems": listed, "advice": advice}, ensure_ascii=False))
+        listed = [ProblemOutput(place=p.place, message=p.message, remedy=p.remedy) for p in problems]
+        print(line_of(CheckOutput(problems=listed, advice=advice)))
     return 2 if problems else 0
 
 
@@ -181,23 +184,79 @@ def _advice(project: Project) -> Iterator[str]:
             yield f"source {source.name} maps no fields.id: reviews and `explain` will know its records by line only."
 
 
+# --- releases -----------------------------------------------------------------------------
+
+
+class BrokenRelease(PipelineError):
+    """A release folder that is not whole: a file is gone, cannot be read, or says what it cannot say."""
+
+
+def broken(folder: Path, what: str) -> BrokenRelease:
+    return BrokenRelease(
+        f"{folder}: {what}: this is no whole release. `dataset-pipeline verify` says all that is wrong with one. Restore the "
+        "folder from a copy, or delete it and run `dataset-pipeline run`: the newest release is then written again."
+    )
+
+
+def find_release(release: str, spec: Path) -> Path:
+    """The folder of a release: `latest`, a version, the beginning of one and no other, or a path.
+
+    Raises SpecError with the releases there are. The folder is there; whether it is whole is another question.
+    """
+    given = Path(release)
+    if release and ((given / releases.MANIFEST).is_file() or (os.sep in release and given.is_dir())):
+        return given.resolve()
+    folder = load_project(spec).releases_path
+    known = completing.versions(folder)
+    if release == releases.LATEST and (folder / release).exists():
+        return (folder / release).resolve()
+    matching = [name for name in known if release and name.startswith(release)]
+    if release in known or len(matching) == 1:
+        return (folder / (release if release in known else matching[0])).resolve()
+    what = "there is no such release."
+    if matching:
+        known, what = matching, f"{len(matching)} releases begin so: give more of the version."
+    elif release == releases.LATEST and (folder / release).is_symlink():
+        what = f"points at {(folder / release).readlink()}, which is gone."
+    raise SpecError([Problem(str(folder / release), what, f"There are: {', '.join(known) or 'none'}.")])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a release. Raises BrokenRelease where it is none."""
+    path = folder / releases.MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        for part in ("files", "counts", "spec", "versions"):
+            dict(manifest[part])
+        str(manifest["version"]), dict(manifest["counts"]["splits"]), int(manifest["counts"]["withheld"])
+        for entry in manifest["inputs"]:
+            (
+                str(entry["source"]),
+                str(entry["day"]),
+                str(entry["uri"]),
+                str(entry["sha256"]),
+                int(entry["rows_read"]),
+            )
+    except (OSError, ValueError, KeyError, TypeError):
+        raise broken(path, "is missing or no manifest") from None
+    return dict(manifest)
+
+
+def read_rows(path: Path, columns: list[str], ids: list[str] | None = None) -> pl.DataFrame:
+    """Some columns of a Parquet file of a release, of the records `ids` where given. Raises BrokenRelease."""
+    try:
+        rows = pl.scan_parquet(path, glob=False)
+        rows = rows if ids is None else rows.filter(pl.col("record_id").is_in(ids))
+        return rows.select(columns).collect()
+    except (OSError, pl.exceptions.PolarsError):
+        raise broken(path, "is missing or cannot be read") from None
+
+
 def verify(release: str, spec: Path) -> int:
-    """Check a release: a version, a folder, or `latest`. Returns 1 where something is wrong."""
+    """Check a release: a version, its beginning, a folder, or `latest`. Returns 1 where something is wrong."""
     out = show.console()
-    folder = Path(release)
-    if not (folder / releases.MANIFEST).is_file():
-        project = load_project(spec)
-        folder = project.releases_path / release
-    if not folder.exists():
-        known = (
-            sorted(p.name for p in folder.parent.glob("*") if p.is_dir() and not p.name.startswith("."))
-            if folder.parent.exists()
-            else []
-        )
-        raise SpecError(
-            [Problem(str(folder), "there is no such release.", f"There are: {', '.join(known) or 'none'}.")]
-        )
-    found = releases.verify(folder.resolve())
+    folder = find_release(release, spec)
+    found = releases.verify(folder)
     for problem in found.problems:
         out.print(f"{found.version}: {problem}")
     if found.is_whole:
@@ -206,7 +265,7 @@ def verify(release: str, spec: Path) -> int:
         )
         return 0
     out.print(
-        f"This release is not what was published. Restore the folder from a copy, or delete {folder.resolve()} and run "
+        f"This release is not what was published. Restore the folder from a copy, or delete {folder} and run "
         "`dataset-pipeline run`: the newest release is then written again."
     )
     return 1

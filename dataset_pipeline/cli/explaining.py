@@ -6,22 +6,26 @@ where a record is, not what it says.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+from rich.console import Console
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import context_of
-from dataset_pipeline.cli import show
+from dataset_pipeline.cli import outputs, show
+from dataset_pipeline.cli.checking import BrokenRelease, read_rows
+from dataset_pipeline.cli.outputs import ExplainOutput, Left, RejectedRow, Story, line_of
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import DAILY_STEPS, TABLES, Step
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage import releases
+
+ERASED = "erased"
+UNREADABLE = "cannot be read: `dataset-pipeline verify` says what is wrong with it"
 
 MAX_SHOWN = 20
 """A JSON document on one line begins thousands of records there: so many are told, the others counted."""
@@ -49,7 +53,7 @@ def explain(record: str, spec: Path, as_json: bool) -> int:
     if found.more:
         out.print(f"{_more(found.more, 'record')} {found.how(found.more)}; name one by its id")
     for row in rejected.rows:
-        _print_story(out, row)
+        _print_rejected(out, row)
     if rejected.more:
         out.print(
             f"{_more(rejected.more, 'row')} of this line {_verb(rejected.more, 'was', 'were')} rejected"
@@ -57,8 +61,7 @@ def explain(record: str, spec: Path, as_json: bool) -> int:
     if as_json:
         counted = {"more": found.more, "more_rejected": rejected.more}
         left = {key: n for key, n in counted.items() if n}
-        listed = [*stories, *rejected.rows, *([left] if left else [])]
-        print(json.dumps(listed, ensure_ascii=False, default=str))
+        print(line_of(ExplainOutput([*stories, *rejected.rows, *([Left(**left)] if left else [])])))
     return 0
 
 
@@ -106,7 +109,7 @@ class _Records:
 class _Rejects:
     """The first rejected rows of a place, as stories, and how many more there are."""
 
-    rows: list[dict[str, Any]]
+    rows: list[RejectedRow]
     more: int = 0
 
 
@@ -157,7 +160,7 @@ def _rejected(context: Context, place: _Place | None) -> _Rejects:
     )
     more = frame["n"][0] - frame.height if frame.height else 0
     rows = [
-        {"rejected": {k: str(v) if isinstance(v, dt.date) else v for k, v in row.items()}}
+        RejectedRow(rejected=outputs.Rejected(**(row | {"day": str(row["day"])})))
         for row in frame.drop("n").iter_rows(named=True)
     ]
     return _Rejects(rows, more)
@@ -165,11 +168,11 @@ def _rejected(context: Context, place: _Place | None) -> _Rejects:
 
 # --- histories ----------------------------------------------------------------------------
 
-_HIDDEN = frozenset({"record_id", "day", "kept", "reason", "detail", "messages", "bands", "comparison_key", "prompt_key",
+_HIDDEN = frozenset({"record_id", "day", "kept", "reason", "detail", "review", "messages", "rejected", "bands", "comparison_key", "prompt_key",
                      "answer_key", "content_sha", "clean_sha", "person_names", "pii_spans"})  # fmt: skip
 
 
-def _stories(context: Context, ids: list[str]) -> list[dict[str, Any]]:
+def _stories(context: Context, ids: list[str]) -> list[Story]:
     """The history of each record, in the order of `ids`: one query a table, however many records."""
     if not ids:
         return []
@@ -180,100 +183,125 @@ def _stories(context: Context, ids: list[str]) -> list[dict[str, Any]]:
         WHERE i.record_id IN (SELECT unnest(?))""",
         [ids],
     )
-    origin_of = {row["record_id"]: row for row in origins.iter_rows(named=True)}
+    origin_of = {row["record_id"]: outputs.Origin(**row) for row in origins.iter_rows(named=True)}
     verdicts = {step: _verdicts(context, step, ids) for step in DAILY_STEPS}
     release_of = _in_release(context, ids)
     stories = []
     for record_id in ids:
-        steps = []
+        steps: list[outputs.StepStory] = []
         for step in DAILY_STEPS:
             if record_id not in verdicts[step]:
                 break
             steps.append(verdicts[step][record_id])
-        stories.append({"origin": origin_of[record_id], "steps": steps, "release": release_of.get(record_id)})
+            if steps[-1].reason == ERASED:
+                break  # what later steps made of it before is made anew without it
+        is_erased = bool(steps) and steps[-1].reason == ERASED
+        stories.append(
+            Story(origin=origin_of[record_id], is_erased=is_erased, steps=steps, release=release_of.get(record_id))
+        )  # fmt: skip
     return stories
 
 
-def _verdicts(context: Context, step: Step, ids: list[str]) -> dict[str, dict[str, Any]]:
+def _verdicts(context: Context, step: Step, ids: list[str]) -> dict[str, outputs.StepStory]:
     """Record id to what a step measured and decided. The columns that hold texts are not read."""
     measures = [name for name in TABLES[step] if name not in _HIDDEN] if step != DAILY_STEPS[0] else []
-    columns = ", ".join(f'"{name}"' for name in ("record_id", "kept", "reason", "detail", *measures))
+    has_review = "review" in TABLES[step]
+    read = ("record_id", "kept", "reason", "detail", *(["review"] if has_review else []), *measures)
+    columns = ", ".join(f'"{name}"' for name in read)
     frame = context.warehouse.query(
         f'SELECT {columns} FROM main."{step}" WHERE record_id IN (SELECT unnest(?))', [ids]
     )
     return {
-        row["record_id"]: {
-            "step": str(step),
-            "kept": row["kept"],
-            "reason": row["reason"],
-            "detail": json.loads(row["detail"]) if row["detail"] else None,
-            "measured": {name: row[name] for name in measures if row[name] is not None},
-        }
+        row["record_id"]: outputs.StepStory(
+            step=str(step),
+            kept=row["kept"],
+            reason=row["reason"],
+            detail=_parsed(row["detail"]),
+            review=_parsed(row.get("review")),
+            measured={name: row[name] for name in measures if row[name] is not None},
+        )
         for row in frame.iter_rows(named=True)
     }
 
 
-def _in_release(context: Context, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Record id to what the newest release did with it; nothing where there is no release."""
+def _parsed(text: str | None) -> dict[str, Any] | None:
+    return json.loads(text) if text else None
+
+
+def _in_release(context: Context, ids: list[str]) -> dict[str, outputs.InRelease]:
+    """Record id to what the release of `latest` did with it; nothing where there is no release."""
     version = releases.latest_version(context.project.releases_path)
     if version is None:
         return {}
     folder = context.project.releases_path / version
-    kept = _rows_of(folder / "provenance.parquet", ids, ["split", "row"])
-    gone = _rows_of(folder / "dropped.parquet", ids, ["step", "reason", "detail"])
-    told: dict[str, dict[str, Any]] = {}
+    try:
+        kept = _rows_of(folder / "provenance.parquet", ids, ["split", "row"])
+        gone = _rows_of(folder / "dropped.parquet", ids, ["step", "reason", "detail"])
+    except BrokenRelease:
+        # The history does not depend on the release; `verify` says what is wrong with it.
+        return {i: outputs.InRelease(version=version, released=None, reason=UNREADABLE) for i in ids}
+    told: dict[str, outputs.InRelease] = {}
     for record_id in ids:
         if record_id in kept:
-            told[record_id] = {"version": version, "released": True, **kept[record_id]}
+            told[record_id] = outputs.InRelease(version=version, released=True, **kept[record_id])
             continue
         why = gone.get(record_id, {"step": None, "reason": "collected after this release", "detail": None})
-        detail = json.loads(why["detail"]) if why["detail"] else None
-        told[record_id] = {"version": version, "released": False, **why, "detail": detail}
+        why = why | {"detail": _parsed(why["detail"])}
+        told[record_id] = outputs.InRelease(version=version, released=False, **why)
     return told
 
 
 def _rows_of(path: Path, ids: list[str], columns: list[str]) -> dict[str, dict[str, Any]]:
-    frame = (
-        pl.scan_parquet(path).filter(pl.col("record_id").is_in(ids)).select("record_id", *columns).collect()
-    )
+    frame = read_rows(path, ["record_id", *columns], ids)
     return {record_id: dict(zip(columns, values, strict=True)) for record_id, *values in frame.iter_rows()}
 
 
 # --- words --------------------------------------------------------------------------------
 
 
-def _print_story(out: Any, story: dict[str, Any]) -> None:
-    if "rejected" in story:
-        row = story["rejected"]
-        out.print(
-            f"{row['uri']}:{row['line']} was rejected: {row['reason']} ({row['detail']}), "
-            f"byte {row['byte_offset']}, source {row['source']}"
-        )
-        return
-    origin = story["origin"]
-    name = f"{origin['source']}:{origin['source_id']}" if origin["source_id"] else origin["source"]
-    out.print(f"record {origin['record_id']} ({name})")
-    out.print(f"  from    {origin['uri']}, line {origin['line']}, collected {origin['day']}")
-    out.print(f"  rights  {origin['license']}, {origin['holder']}, {origin['basis']}; uses: {origin['uses']}")
-    for step in story["steps"]:
-        verdict = "kept" if step["kept"] else f"dropped: {step['reason']}"
-        why = f"  {_words(step['detail'])}" if step["detail"] else ""
-        out.print(f"  {step['step']:<14}{verdict}{why}")
-        shown = {k: v for k, v in step["measured"].items() if v not in ([], "")}
+def _print_rejected(out: Console, row: RejectedRow) -> None:
+    r = row.rejected
+    out.print(
+        f"{r.uri}:{r.line} was rejected: {r.reason} ({r.detail}), byte {r.byte_offset}, source {r.source}"
+    )
+
+
+def _print_story(out: Console, story: Story) -> None:
+    origin = story.origin
+    name = f"{origin.source}:{origin.source_id}" if origin.source_id else origin.source
+    out.print(f"record {origin.record_id} ({name})")
+    out.print(f"  from    {origin.uri}, line {origin.line}, collected {origin.day}")
+    out.print(f"  rights  {origin.license}, {origin.holder}, {origin.basis}; uses: {origin.uses}")
+    for step in story.steps:
+        verdict = "kept" if step.kept else f"dropped: {step.reason}"
+        if step.reason == ERASED:
+            verdict = "erased: its text is gone for good, and no step follows"
+        why = f"  {_words(step.detail)}" if step.detail else ""
+        out.print(f"  {step.step:<14}{verdict}{why}")
+        if step.review:
+            out.print(f"{'':16}review: {_words(step.review)[1:-1]}")
+        shown = {k: v for k, v in step.measured.items() if v not in ([], "")}
         if shown:
             out.print(
-                "                " + ", ".join(f"{k} {_value(v)}" for k, v in shown.items()),
+                f"{'':16}" + ", ".join(f"{k} {_value(v)}" for k, v in shown.items()),
                 style="dim" if out.is_terminal else None,
             )
-    release = story["release"]
+    _print_release(out, story)
+
+
+def _print_release(out: Console, story: Story) -> None:
+    release = story.release
     if release is None:
         out.print("  release       none yet")
-    elif release["released"]:
-        out.print(f"  release       {release['version']}: {release['split']}, row {release['row']}")
+    elif release.released is None:
+        out.print(f"  release       {release.version}: {release.reason}")
+    elif release.released:
+        still = " (it was erased since: the next run releases anew)" if story.is_erased else ""
+        out.print(f"  release       {release.version}: {release.split}, row {release.row}{still}")
     else:
-        step = f" by {release['step']}" if release.get("step") else ""
-        why = f"  {_words(release['detail'])}" if release.get("detail") else ""
-        out.print(f"  release       not in {release['version']}{step}: {release['reason']}{why}")
+        step = f" by {release.step}" if release.step else ""
+        why = f"  {_words(release.detail)}" if release.detail else ""
+        out.print(f"  release       not in {release.version}{step}: {release.reason}{why}")
 
 
 def _words(detail: dict[str, Any]) -> str:

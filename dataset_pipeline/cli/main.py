@@ -7,6 +7,8 @@ out: doing anything. Imports are lazy: `--help` answers before Polars or Dagster
 from __future__ import annotations
 
 import errno
+import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,30 @@ from typing import Any
 import click
 
 from dataset_pipeline import __version__
-from dataset_pipeline.errors import PipelineError
+from dataset_pipeline.cli import completing
+from dataset_pipeline.errors import PipelineError, Problem, SpecError
 
 DEFAULT_SPEC = "data/dataset.yaml"
+
+
+WAITS = ("DATASET_PIPELINE_WAIT_SECONDS", "DATASET_PIPELINE_RUN_WAIT_SECONDS")
+"""Variables of `storage.warehouse` and `storage.locks`, which load too much for here; a test holds them equal."""
+
+
+def _check_waits() -> None:
+    """Raises SpecError for a wait that is no number of seconds: nan would wait for ever."""
+    for name in WAITS:
+        given = os.environ.get(name)
+        if given is None:
+            continue
+        try:
+            is_good = math.isfinite(float(given)) and float(given) >= 0
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise SpecError(
+                [Problem(name, f"is no number of seconds ({given[:40]!r}).", "Set 0 or more, or unset it.")]
+            )
 
 
 class _Group(click.Group):
@@ -24,6 +47,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            _check_waits()
             return super().invoke(ctx)
         except PipelineError as error:
             click.echo(str(error), err=True)
@@ -94,7 +118,9 @@ def check(spec: Path, as_json: bool) -> None:
 @json_option
 @click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day to make.")
 @click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day to make.")
-@click.option("--select", "select", help="Make this step and what follows it.")
+@click.option(
+    "--select", "select", shell_complete=completing.steps, help="Make this step and what follows it."
+)
 def run(spec: Path, as_json: bool, first: Any, last: Any, select: str | None) -> None:
     """Make what is missing or stale: plan, progress, funnel, release."""
     from dataset_pipeline.cli import running
@@ -118,23 +144,66 @@ def status(spec: Path, as_json: bool) -> None:
 @spec_option
 @json_option
 def explain(record: str, spec: Path, as_json: bool) -> None:
-    """The history of one RECORD: its id, SOURCE:ID, or FILE:LINE."""
+    """The history of one RECORD: its id or the beginning of it, SOURCE:ID, or FILE:LINE."""
     from dataset_pipeline.cli import explaining
 
     sys.exit(explaining.explain(record, spec, as_json))
 
 
 @main.command()
-@click.argument("release", default="latest")
+@click.argument("step", shell_complete=completing.previewed_steps)
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of the spec and its new value."
+)
+@spec_option
+@json_option
+def preview(step: str, sets: tuple[str, ...], spec: Path, as_json: bool) -> None:
+    """What a change of STEP would keep and drop, without doing it."""
+    from dataset_pipeline.cli import previewing
+
+    sys.exit(previewing.preview(step, sets, spec, as_json))
+
+
+@main.command()
+@click.argument("before", metavar="A", shell_complete=completing.releases)
+@click.argument("after", metavar="B", shell_complete=completing.releases)
+@spec_option
+@json_option
+def diff(before: str, after: str, spec: Path, as_json: bool) -> None:
+    """What differs from release A to release B: rows in, out, changed, moved, and why.
+
+    A release is `latest`, a version, a beginning that only one version has, or a folder.
+    """
+    from dataset_pipeline.cli import comparing
+
+    sys.exit(comparing.diff(before, after, spec, as_json))
+
+
+@main.command()
+@click.argument("release", default="latest", shell_complete=completing.releases)
 @spec_option
 def verify(release: str, spec: Path) -> None:
     """Check every hash and row count of a RELEASE.
 
-    RELEASE is a version, a folder, or `latest`.
+    RELEASE is `latest`, a version, a beginning that only one version has, or a folder.
     """
     from dataset_pipeline.cli import checking
 
     sys.exit(checking.verify(release, spec))
+
+
+@main.command()
+@click.argument("release", shell_complete=completing.releases)
+@spec_option
+def rollback(release: str, spec: Path) -> None:
+    """Point `latest` back at an earlier RELEASE.
+
+    RELEASE is a version or a beginning that only one has. It is verified first. The rollback holds until the data or the
+    spec change: the next run then makes a new release.
+    """
+    from dataset_pipeline.cli import rolling
+
+    sys.exit(rolling.rollback(release, spec))
 
 
 @main.command()
@@ -150,11 +219,23 @@ def ui(spec: Path, port: int) -> None:
 
 
 @main.command()
-def schema() -> None:
-    """Print the JSON Schema of the spec, for editors."""
+@click.argument(
+    "output",
+    type=click.Choice(["spec", "check", "run", "status", "explain", "preview", "diff"]),
+    default="spec",
+)
+def schema(output: str) -> None:
+    """Print the JSON Schema of the spec, for editors, or of what a command prints with --json."""
     from dataset_pipeline.cli import start
 
-    start.schema()
+    start.schema(output)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(completing.SHELLS))
+def completion(shell: str) -> None:
+    """Print the completion script for a SHELL."""
+    click.echo(completing.script(main, shell))
 
 
 if __name__ == "__main__":

@@ -17,18 +17,20 @@ from rich.console import Console
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
+from dataset_pipeline.assets.housekeeping import housekeeping
+from dataset_pipeline.assets.inputs import stale_inputs
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
-from dataset_pipeline.assets.protecting import protected_recipe
 from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.checking import checked_project
 from dataset_pipeline.cli.fetch import fetch
 from dataset_pipeline.cli.lost import Lost, lost_files, refuse_lost_sources
+from dataset_pipeline.cli.rolling import release_words, rolled_back
 from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
 from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
+from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, RELEASE, REPORT, Step
 from dataset_pipeline.spec.load import read_project
 from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.places import is_fetched
@@ -86,6 +88,8 @@ class _Report:
     bad: dict[dt.date, list[str]] = field(default_factory=dict)
     lost: Lost = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Inputs whose gate is closed while an earlier publication of them is used."""
     not_fetched: list[str] = field(default_factory=list)
     """What did not answer: what was fetched from there before is used."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -117,17 +121,22 @@ def _run(
 ) -> int:
     for note in context.found.notes:
         out.print(f"note: {note}")
-    status = status_of(context, protected_recipe(context))
+    status = status_of(context)
     stretches = ranges(_days_to_make(status, choice)) if steps else []
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
-    if not stretches and is_current:
+    is_settled = not status.inputs_of(State.MISSING, State.STALE)
+    if not stretches and is_current and is_settled:
         what = "what was asked for" if status.of(State.MISSING, State.STALE) else "every day"
         version = releases.latest_version(context.project.releases_path)
-        out.print(f"Nothing to do: {what} is up to date and release {version} holds it.")
+        out.print(
+            f"Nothing to do: {what} is up to date and release {release_words(context, version)} holds it."
+        )
     else:
         _print_plan(out, status, stretches, is_current)
-        _make(context, out, status, stretches, steps, report)
+        _make(context, out, stretches, steps, choice, report)
+    for line in housekeeping(context).words:
+        out.print(line)
     return _finish(context, out, as_json, report)
 
 
@@ -180,9 +189,9 @@ def _ranges_in_words(days: list[dt.date]) -> str:
 def _make(
     context: Context,
     out: Console,
-    status: Status,
     stretches: list[tuple[dt.date, dt.date]],
     steps: list[str],
+    choice: Choice,
     report: _Report,
 ) -> None:
     out.print("starting Dagster")
@@ -193,15 +202,47 @@ def _make(
     token = REPORTER.set(bars)
     try:
         with Orchestrator(context) as orchestrator, bars:
-            if any(e.step == PROTECTED for e in status.of(State.MISSING, State.STALE)):
-                _note_failure(report, orchestrator.materialize([PROTECTED]))
-            if not report.failures:
-                _make_stretches(context, orchestrator, stretches, steps, report)
-            if not report.failures and (not report.bad or _has_moved(context, before)):
-                _note_failure(report, orchestrator.materialize([RELEASE]))
+            _make_days(context, orchestrator, steps, choice, report)
+            is_released = not report.failures and (not report.bad or _has_moved(context, before))
+            results = orchestrator.materialize([RELEASE, REPORT] if is_released else [REPORT])
+            _note_failure(report, results)
+            if is_released and any(isinstance(result, PipelineError) for result in results):
+                _note_failure(report, orchestrator.materialize([REPORT]))  # what waits is told all the same
     finally:
         REPORTER.reset(token)
         report.seconds = bars.seconds
+
+
+MAX_ROUNDS = 4
+"""A verdict can name a record that only this run collects, an erased record a copy on another day: two rounds
+settle that, and a fault of ours ends after four."""
+
+
+def _make_days(
+    context: Context, orchestrator: Orchestrator, steps: list[str], choice: Choice, report: _Report
+) -> None:
+    """Make the inputs, then the days; again where the records collected meanwhile give an input another meaning."""
+    for number in range(MAX_ROUNDS):
+        todo = [name for name in stale_inputs(context) if name not in report.refused]
+        if number and not todo:
+            return
+        _make_inputs(context, orchestrator, todo, report)
+        if report.failures or not steps:
+            return
+        days = [day for day in _days_to_make(status_of(context), choice) if day not in report.bad]
+        _make_stretches(context, orchestrator, ranges(days), steps, report)
+        if report.failures:
+            return
+
+
+def _make_inputs(context: Context, orchestrator: Orchestrator, names: list[str], report: _Report) -> None:
+    """Make inputs. Annotations whose gate is closed leave the last good ones in use."""
+    for error in orchestrator.materialize(names):
+        is_spared = isinstance(error, GateClosed) and error.step == ANNOTATIONS
+        if is_spared and (ANNOTATIONS, None) in context.warehouse.latest():
+            report.refused[ANNOTATIONS] = f"{error}\nThe annotations published before are used."
+        else:
+            _note_failure(report, [error])
 
 
 def _has_moved(context: Context, before: Latest) -> bool:
@@ -262,7 +303,7 @@ def _by_reason(bad: dict[dt.date, list[str]]) -> dict[str, list[dt.date]]:
 
 
 def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> int:
-    status = status_of(context, protected_recipe(context))
+    status = status_of(context)
     summary = summarize(context, status, report.seconds)
     if summary["ingested"] or summary["rejected"]:
         show.print_funnel(out, summary["ingested"], summary["rejected"], funnel(context, summary))
@@ -274,7 +315,7 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
         out.print(f"  {line}")
     for reason, days in _by_reason(report.bad).items():
         out.print(f"bad {'day' if len(days) == 1 else 'days'} {_ranges_in_words(days)}: {reason}")
-    for failure in report.failures:
+    for failure in [*report.refused.values(), *report.failures]:
         out.print(failure)
     for failure in report.not_fetched:
         out.print(f"not fetched: {failure}")
@@ -284,8 +325,10 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
     if summary["release"]:
         splits = ", ".join(f"{name} {n}" for name, n in summary["released"].items())
         out.print(f"release: {relative(Path(summary['release']))} ({splits})")
+        if rolled_back(context):
+            out.print(f"release: {release_words(context, Path(summary['release']).name)}")
     else:
         out.print("no release yet")
     if as_json:
         print(json.dumps(summary, sort_keys=True))
-    return 1 if report.bad or report.failures or report.not_fetched else 0
+    return 1 if report.bad or report.failures or report.refused or report.not_fetched else 0

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from dataset_pipeline.records import REPORT
+
 
 def console(as_json: bool = False) -> Console:
     """Standard output; standard error where standard output is for a program."""
@@ -60,6 +62,9 @@ class Bars:
         if self.progress:
             self.progress.advance(self.task)
         if rows or note not in ("", "up to date"):
+            if step == REPORT:
+                self.out.print(f"  {step:<14}{note}")
+                return
             words = f"{kept} of {rows} records kept" if rows else "no records"
             self.out.print(f"  {step:<14}{words} in {seconds:.1f} s" + (f" ({note})" if note else ""))
 

@@ -1,4 +1,4 @@
-"""`ui` and `schema`: Dagster's own pages, and what an editor needs.
+"""`ui` and `schema`: Dagster's own pages, and what editors and programs need.
 
 Lives here: starting Dagster's own processes, printing the schema. Keep out: new projects (`beginning`).
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 
 
-def schema() -> None:
-    """Print the JSON Schema of the spec."""
-    from dataset_pipeline.spec.models import Spec
+def schema(name: str = "spec") -> None:
+    """Print the JSON Schema of the spec, or of what the command `name` prints with --json."""
+    from dataset_pipeline.cli.outputs import model_of
 
-    click.echo(json.dumps(Spec.model_json_schema(), indent=2))
+    click.echo(json.dumps(model_of(name).model_json_schema(), indent=2))
 
 
 def ui(spec: Path, port: int) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.plan import State, Status, missing_days, stale_days
 from dataset_pipeline.assets.releasing import is_released, release_recipe
-from dataset_pipeline.records import DAILY_STEPS, RELEASE
+from dataset_pipeline.cli.checking import read_manifest
+from dataset_pipeline.cli.outputs import Checks, RunOutput, Waiting
+from dataset_pipeline.records import DAILY_STEPS, IN_REVIEW, RELEASE, TABLES, Step
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.judgements import judgements
 from dataset_pipeline.storage.publishing import CheckRow
@@ -23,10 +25,10 @@ SHOWN_REJECTS = 12
 
 
 def summarize(context: Context, status: Status, seconds: dict[str, float]) -> dict[str, Any]:
-    """The line of `run --json`: totals of what is published and released now.
+    """The line of `run --json` (`outputs.RunOutput`): totals of what is published and released now.
 
     checks: of each expectation the worst judgement that holds: of what is published, and of rows
-    that were refused and whose day is not up to date since.
+    that were refused and whose day is not up to date since. Raises BrokenRelease for a manifest that is none.
     """
     warehouse = context.warehouse
     batches = warehouse.query(
@@ -41,23 +43,70 @@ def summarize(context: Context, status: Status, seconds: dict[str, float]) -> di
             dropped[str(step)] = {str(reason): int(n) for reason, n in counted.iter_rows()}
     version = releases.latest_version(context.project.releases_path)
     folder = context.project.releases_path / version if version else None
-    manifest = json.loads((folder / releases.MANIFEST).read_text(encoding="utf-8")) if folder else None
+    manifest = read_manifest(folder) if folder else None
     if manifest and manifest["counts"]["withheld"]:
         dropped[RELEASE] = {"contradiction": manifest["counts"]["withheld"]}
     counts = {"passed": 0, "warned": 0, "failed": 0}
     for check in held(context, status):
         counts["passed" if check.passed else "warned" if check.is_warning else "failed"] += 1
-    return {
-        "release": str(folder) if folder else None,
-        "ingested": int(batches[0]),
-        "rejected": int(batches[1]),
-        "dropped": dropped,
-        "released": manifest["counts"]["splits"] if manifest else {},
-        "checks": counts,
-        "missing_days": [str(day) for day in missing_days(status)],
-        "stale_days": [str(day) for day in stale_days(status)],
-        "seconds": seconds,
-    }
+    output = RunOutput(
+        release=str(folder) if folder else None,
+        ingested=int(batches[0]),
+        rejected=int(batches[1]),
+        dropped=dropped,
+        released=manifest["counts"]["splits"] if manifest else {},
+        checks=Checks(**counts),
+        missing_days=[str(day) for day in missing_days(status)],
+        stale_days=[str(day) for day in stale_days(status)],
+        seconds=seconds,
+    )
+    return output.model_dump()
+
+
+def waiting(context: Context) -> Waiting:
+    """What waits for a person now: records in review by step and rule, without a label, and withheld."""
+    in_review: dict[str, dict[str, int]] = {}
+    for step in DAILY_STEPS:
+        if "review" not in TABLES[step]:
+            continue
+        counted = context.warehouse.query(
+            f"""SELECT coalesce(detail ->> '$.rule', ?) AS rule, count(*)::BIGINT AS n FROM main."{step}"
+            WHERE reason = ? GROUP BY rule ORDER BY rule""",
+            [IN_REVIEW, IN_REVIEW],
+        )
+        if counted.height:
+            in_review[str(step)] = dict(counted.iter_rows())
+    unlabelled = context.warehouse.query(
+        f"""SELECT count(*) FILTER (reason = 'unlabelled') AS n, count(*) FILTER (reason = 'unknown_label') AS m
+        FROM main."{Step.LABEL}" """
+    ).row(0)
+    # Not from the manifest: what waits is told, whatever became of the release's files.
+    release = context.warehouse.latest().get((RELEASE, None))
+    queue = context.project.queue_path
+    return Waiting(
+        in_review=in_review,
+        unlabelled=int(unlabelled[0]),
+        unknown_label=int(unlabelled[1]),
+        contradictions=release.row_count - release.kept_count if release else 0,
+        review_queue=str(queue) if queue.is_file() else None,
+    )
+
+
+def waiting_lines(found: Waiting) -> list[str]:
+    """What waits, in words, a line each; none where nothing waits."""
+    lines = []
+    for step, rules in found.in_review.items():
+        words = ", ".join(f"{rule} {n}" for rule, n in rules.items())
+        lines.append(f"in review after {step}: {sum(rules.values())} ({words})")
+    for what, n in (
+        ("without a label", found.unlabelled),
+        ("with a label that the spec does not know", found.unknown_label),
+        ("withheld: the same prompt with another answer", found.contradictions),
+    ):
+        lines += [f"{what}: {n}"] if n else []
+    if found.review_queue is not None:
+        lines.append(f"listed in {relative(Path(found.review_queue))}")
+    return lines
 
 
 def funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, int, dict[str, int]]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from dataset_pipeline.expectations.gate import MAX_NAMED, Expectation, Severity
-from dataset_pipeline.records import REASONS, TABLES, Step
+from dataset_pipeline.records import ERASED, REASONS, REVIEWED, TABLES, Step
 
 MIN_SAMPLE = 50
 """Below this many records a rate says little: it warns instead of closing the gate."""
@@ -63,7 +63,7 @@ def common_suite(
             values=tuple(reasons),
         )
     )
-    if reasons:
+    if set(reasons) - {ERASED}:  # people erase; no rate is wrong for that
         shared += [
             Expectation("drop_rate_per_rule", "One rule drops more than it should: a wrong threshold, or a source that changed.",
                         "between", "gauges", ("rule_drop_rate",), severity, maximum=worst_rule, min_sample=MIN_SAMPLE),
@@ -125,7 +125,8 @@ def _worst(audit: Audit, column: str, name: str) -> pl.DataFrame:
     if column == "reason":
         totals = frame.group_by("day").agg(pl.len().alias("total"))
         parts = (
-            frame.filter(~pl.col("kept"))
+            # What people dropped says nothing about a rule.
+            frame.filter(~pl.col("kept") & (pl.col("reason") != REVIEWED))
             .group_by("day", "reason")
             .agg(pl.len().alias("dropped"))
             .join(totals, on="day")

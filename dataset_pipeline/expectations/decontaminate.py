@@ -13,13 +13,15 @@ from dataset_pipeline.expectations.common import (
     with_gauge,
 )
 from dataset_pipeline.expectations.gate import Expectation
-from dataset_pipeline.records import Step
-from dataset_pipeline.text import comparison_text, with_sides
+from dataset_pipeline.records import REVIEWED, Step
+from dataset_pipeline.text import comparison_text, rejected_side, with_sides
 
 SUITE: tuple[Expectation, ...] = (
     *common_suite(Step.DECONTAMINATE, worst_rule=0.3, worst_source=0.5),
     Expectation("no_eval_item_left", "A kept record equals a protected item, or holds a long one whole.",
                 "between", "gauges", ("eval_items_left",), maximum=0),
+    Expectation("protected_let_pass", "A person kept a record that holds a protected item: the evaluation is less honest by it.",
+                "between", "gauges", ("eval_items_let_pass",), "warning", maximum=0),
     Expectation("items_named", "A record was taken out without naming the set and item.",
                 "between", "gauges", ("unnamed_matches",), maximum=0),
     Expectation("overlap_in_range", "An overlap was measured below 0 or above 1.",
@@ -38,9 +40,13 @@ def gauges(audit: Audit) -> pl.DataFrame:
     of the step itself.
     """
     staged = audit.staged
-    unnamed = staged.filter(~pl.col("kept") & (pl.col("eval_set").is_null() | pl.col("eval_item").is_null()))
+    is_told = pl.col("kept") | (pl.col("reason") == REVIEWED)
+    unnamed = staged.filter(~is_told & (pl.col("eval_set").is_null() | pl.col("eval_item").is_null()))
     result = with_gauge(common_gauges(audit), counted(unnamed, "unnamed_matches"), 0)
-    return with_gauge(result, counted(_left(audit), "eval_items_left"), 0)
+    left, told = _left(audit), staged.filter(pl.col("review").is_not_null()).select("record_id")
+    let_pass = left.join(told, on="record_id", how="semi")
+    result = with_gauge(result, counted(let_pass, "eval_items_let_pass"), 0)
+    return with_gauge(result, counted(left.join(told, on="record_id", how="anti"), "eval_items_left"), 0)
 
 
 def _left(audit: Audit) -> pl.DataFrame:
@@ -56,7 +62,11 @@ def _left(audit: Audit) -> pl.DataFrame:
         .filter(pl.col("item") != "")
     )
     long = items.filter(pl.col("item").str.split(" ").list.len() >= ngram)["item"]
-    texts = with_sides(kept).select("record_id", "day", comparison_text(pl.col("prompt")).alias("text"))
+    texts = with_sides(kept).select("record_id", "day", text="prompt")
+    if "rejected" in kept.columns and kept["rejected"].null_count() < kept.height:
+        # Of a preference pair the worse answer is trained on as well.
+        texts = pl.concat([texts, kept.select("record_id", "day", rejected_side(kept).alias("text"))])
+    texts = texts.with_columns(comparison_text(pl.col("text")))
     padded = pl.concat_str(pl.lit(" "), pl.col("text"), pl.lit(" "))
     holds = padded.str.contains_any((" " + long + " ").to_list()) if len(long) else pl.lit(False)
     return texts.filter(pl.col("text").is_in(items["item"].implode()) | holds)

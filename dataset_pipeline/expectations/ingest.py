@@ -28,6 +28,8 @@ SUITE: tuple[Expectation, ...] = (
                 "between", "gauges", ("truncated_files",), maximum=0),
     Expectation("roles_valid", "Turns do not alternate, or a record that has an answer does not end with the assistant.",
                 "between", "gauges", ("role_faults",), maximum=0),
+    Expectation("erased_texts_gone", "An erased record still has words of its text.",
+                "between", "gauges", ("erased_texts",), minimum=0, maximum=0),
     Expectation("columns_keep_type", "A mapped column holds another kind of value than on the days before: the export changed. Mend it, or make this expectation a warning under gates, with the reason.",
                 "between", "gauges", ("retyped_columns",), maximum=0),
     Expectation("files_not_empty", "A file came without a single row.", "between", "gauges", ("empty_files",), "warning", maximum=0),
@@ -59,6 +61,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
     result = with_gauge(result, silent, 0)
     result = with_gauge(result, audit.extras["drift"], 0)
     result = with_gauge(result, _role_faults(audit.staged), 0)
+    result = with_gauge(result, _erased_texts(audit.staged), 0)
     result = with_gauge(result, _repeated_ids(audit.staged), 0)
     result = with_gauge(result, _rejected(rejects), 0)
     result = with_gauge(result, per_day(batches, pl.col("rows_rejected").sum(), "rows_rejected"), 0)
@@ -99,7 +102,19 @@ def _rejected(rejects: pl.DataFrame) -> pl.DataFrame:
 
 
 def _role_faults(staged: pl.DataFrame) -> pl.DataFrame:
-    return counted(staged.filter(role_fault()), "role_faults")
+    # An erased record has no turns left; any other must have them.
+    return counted(staged.filter(~_is_erased() & (role_fault() | pair_fault())), "role_faults")
+
+
+def _is_erased() -> pl.Expr:
+    return (pl.col("reason") == "erased").fill_null(False)
+
+
+def _erased_texts(staged: pl.DataFrame) -> pl.DataFrame:
+    """Erased rows with anything in a column of text: the texts themselves are not looked at."""
+    words = ("messages", "rejected", "tools", "person_names", "label")
+    is_there = pl.any_horizontal(pl.col(name).is_not_null() for name in words)
+    return counted(staged.filter(_is_erased() & is_there), "erased_texts")
 
 
 def role_fault() -> pl.Expr:
@@ -112,6 +127,28 @@ def role_fault() -> pl.Expr:
     complete = text.str.contains(r"^(system )?user assistant( user assistant)*$")
     unlabelled = text.str.contains(r"^(system )?user$") & pl.col("label").is_null()
     return ~(complete | unlabelled).fill_null(False)
+
+
+def pair_fault() -> pl.Expr:
+    """Whether the other side of a preference pair is wrong: after the shared turns, which end with the user,
+    it goes on to alternate and ends with the assistant, and so do `messages`. False for other records.
+
+    Reads messages, prompt_turns and rejected.
+    """
+    shared, rejected = pl.col("prompt_turns"), pl.col("rejected")
+    roles = pl.col("messages").list.eval(pl.element().struct.field("role"))
+    tail = rejected.list.eval(pl.element().struct.field("role"))
+    complete = r"^(system )?user assistant( user assistant)*$"
+    prompt = roles.list.head(shared.fill_null(0))
+    other = pl.concat_str(prompt.list.join(" "), tail.list.join(" "), separator=" ")
+    sound = (
+        roles.list.join(" ").str.contains(complete)
+        & other.str.contains(complete)
+        & (prompt.list.last() == "user")
+        & (shared < roles.list.len())
+        & (tail.list.len() > 0)
+    )
+    return pl.when(shared.is_null() & rejected.is_null()).then(False).otherwise(~sound.fill_null(False))
 
 
 def _repeated_ids(staged: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from dataset_pipeline.expectations.common import (
     with_gauge,
 )  # fmt: skip
 from dataset_pipeline.expectations.gate import Expectation
-from dataset_pipeline.expectations.ingest import role_fault
+from dataset_pipeline.expectations.ingest import pair_fault, role_fault
 from dataset_pipeline.expectations.text_audit import (
     has_control,
     has_mojibake,
@@ -66,14 +66,18 @@ def gauges(audit: Audit) -> pl.DataFrame:
     result = with_gauge(result, per_day(broken, pl.col("bad").mean(), "mojibake_share"), 0.0)
     unknown = pl.col("prompt_language").is_null().mean()
     result = with_gauge(result, per_day(kept, unknown, "unknown_language_share"), 0.0)
-    labelled = kept.select("day", "record_id", "messages").join(
-        audit.records.select("record_id", "label"), on="record_id", how="left"
+    sided = kept.select("day", "record_id", "messages", "rejected").join(
+        audit.records.select("record_id", "label", "prompt_turns"), on="record_id", how="left"
     )
-    return with_gauge(result, counted(labelled.filter(role_fault()), "role_faults"), 0)
+    return with_gauge(result, counted(sided.filter(role_fault() | pair_fault()), "role_faults"), 0)
 
 
 def _texts(frame: pl.DataFrame) -> list[str]:
-    joined = frame.select(
-        pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n").fill_null("")
-    )
-    return joined.to_series().to_list()
+    """All that a record says, the worse side of a preference pair too."""
+    sides = [pl.col("messages")]
+    if frame["rejected"].null_count() < frame.height:
+        sides.append(pl.col("rejected"))
+    said = [
+        side.list.eval(pl.element().struct.field("content")).list.join("\n").fill_null("") for side in sides
+    ]
+    return frame.select(pl.concat_str(said, separator="\n")).to_series().to_list()

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from dataset_pipeline.expectations import decontaminate, dedup, filter, ingest, label, normalize, split
+from dataset_pipeline.expectations.annotations import ANNOTATIONS_SUITE
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.expectations.gate import Expectation
-from dataset_pipeline.expectations.undated import PROTECTED_SUITE, RELEASE_SUITE
-from dataset_pipeline.records import PROTECTED, RELEASE, Step
+from dataset_pipeline.expectations.reviews import REVIEWS_SUITE
+from dataset_pipeline.expectations.undated import PROTECTED_SUITE, RELEASE_SUITE, REPORT_SUITE
+from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, REVIEWS, Step
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ SUITES: dict[str, Suite] = {
 
 EXPECTATIONS: dict[str, tuple[Expectation, ...]] = {
     **{step: suite.expectations for step, suite in SUITES.items()},
+    REVIEWS: REVIEWS_SUITE,
+    ANNOTATIONS: ANNOTATIONS_SUITE,
     PROTECTED: PROTECTED_SUITE,
     RELEASE: RELEASE_SUITE,
+    REPORT: REPORT_SUITE,
 }
 """Every expectation there is, by step: what Dagster shows and `gates:` may name."""

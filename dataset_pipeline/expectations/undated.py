@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from dataset_pipeline.expectations.gate import Expectation
+from dataset_pipeline.expectations.text_audit import left_entities
 
 PROTECTED_SUITE: tuple[Expectation, ...] = (
     Expectation("items_unique", "Two items of one evaluation set share an id.", "unique", "rows", ("record_id",)),
@@ -31,6 +32,27 @@ RELEASE_SUITE: tuple[Expectation, ...] = (
     Expectation("splits_filled", "A split that the ratios ask for is empty.", "between", "gauges", ("empty_splits",), "warning", maximum=0),
     Expectation("ids_unique", "A record is released twice.", "unique", "rows", ("record_id",)),
 )  # fmt: skip
+
+
+REPORT_SUITE: tuple[Expectation, ...] = (
+    Expectation("queue_complete", "A waiting record is not in the review queue, or one is twice.",
+                "between", "gauges", ("records_missing",), minimum=0, maximum=0),
+    Expectation("personal_data_replaced", "The review queue would show checksummed personal data.",
+                "between", "gauges", ("personal_data_left",), maximum=0),
+    Expectation("queue_short", "More records wait than people will read.", "between", "gauges", ("n",), "warning", maximum=1000),
+)  # fmt: skip
+
+
+def report_frames(queue: pl.DataFrame, waiting: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """rows and gauges for REPORT_SUITE. queue: rows of the review queue, one a waiting record; waiting: how many there are."""
+    texts = pl.concat([queue[name].drop_nulls() for name in ("prompt", "answer", "rejected")])
+    gauges = pl.DataFrame(
+        {
+            "day": ["all"], "n": [queue.height], "records_missing": [waiting - queue["record"].n_unique()],
+            "personal_data_left": [sum(1 for text in texts if left_entities(text))],
+        }
+    )  # fmt: skip
+    return queue.select(record_id="record", day=pl.lit("all")), gauges
 
 
 def protected_frames(

@@ -54,6 +54,16 @@ class Project:
         return self.root / "cache.duckdb"
 
     @property
+    def lock_path(self) -> Path:
+        """Where groups were assigned to splits: an input to keep under version control."""
+        return self.root / "splits.lock.csv"
+
+    @property
+    def queue_path(self) -> Path:
+        """What waits for a person."""
+        return self.root / "review_queue.csv"
+
+    @property
     def releases_path(self) -> Path:
         return self.root / "releases"
 
@@ -86,12 +96,12 @@ def read_project(path: str | Path) -> Project:
     try:
         spec = Spec.model_validate_json(document)
     except ValidationError as error:
-        found = [_problem(path, item) for item in _own(error.errors())]
+        found = [problem_of(path, item) for item in own(error.errors())]
         raise SpecError([*found, *_early_problems(path, json.loads(document))]) from None
     return Project(spec=spec, path=path.resolve())
 
 
-def _own(errors: list[Any]) -> list[Any]:
+def own(errors: list[Any]) -> list[Any]:
     """The errors without those that only follow from others further inside.
 
     A list is short of its bad items; of a union, the branch that got further is the one that was meant.
@@ -137,7 +147,7 @@ def _items(value: Any) -> list[dict[str, Any]]:
     return [item if isinstance(item, dict) else {} for item in value] if isinstance(value, list) else []
 
 
-def _problem(path: Path, item: Any) -> Problem:
+def problem_of(path: Path, item: Any) -> Problem:
     """A validation error in words: where, what, and what to write instead."""
     steps = list(_named(item))
     place = f"{path.name}: {_dotted(steps)}" if steps else path.name

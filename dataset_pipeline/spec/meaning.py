@@ -95,34 +95,54 @@ def semantic_problems(spec: Spec, where: str) -> list[Problem]:
                 "stands for two labels.",
                 "Keep one: case and outer spaces do not tell aliases apart.",
             )
-    _check_built(spec, report)
+    _check_people(spec, report)
     return problems
 
 
-def _check_built(spec: Spec, report: Any) -> None:
-    """What the contract names and this version does not do yet is refused, never ignored."""
-    if spec.task.type == "preference":
-        report(
-            "task.type", "preference datasets are not built by this version.", "Use chat for the chosen side."
-        )
-    if spec.split.strategy != "hash":
-        report("split.strategy", f"{spec.split.strategy!r} is not built in this version.", "Use hash.")
-    if spec.label.annotations:
+def _check_people(spec: Spec, report: Any) -> None:
+    """Annotations, reviews and the formats that fit the task; what this version does not write is refused."""
+    labels = spec.task.answers_are_labels
+    for index, answers in enumerate(spec.label.annotation_sets):
+        place = f"label.annotations[{index}]"
+        _check_listed(answers.path, place, (".csv", ".tsv", ".jsonl", ".ndjson"), report)
+        if answers.source is not None and answers.source not in {s.name for s in spec.sources}:
+            report(f"{place}.source", f"no source is called {answers.source!r}.", "Name one of the sources.")
+        if answers.annotators and "annotator" in answers.fields.model_fields_set:
+            report(f"{place}.fields.annotator", "means nothing beside annotators.", "Remove one of the two.")
+        for key in sorted({"label", "confidence", "notes", "secondary"} & answers.fields.model_fields_set):
+            if answers.annotators:
+                report(f"{place}.fields.{key}", "means nothing beside annotators.", "Remove the key.")
+    if spec.label.annotations and not labels:
         report(
             "label.annotations",
-            "annotations are not read by this version.",
-            "Remove the key; put labels into the source.",
+            f"annotations decide labels; a {spec.task.type} task has none.",
+            "Remove the key, or say type: classification.",
         )
     for key in sorted({"min_agreement", "aggregate"} & spec.label.model_fields_set):
-        report(f"label.{key}", "acts on annotations, which this version does not read.", "Remove the key.")
-    if spec.reviews:
-        report("reviews", "reviews are not read by this version.", "Remove the key.")
+        if not spec.label.annotations:
+            report(
+                f"label.{key}",
+                "acts on annotations, and none are named.",
+                "Name label.annotations, or remove it.",
+            )
+    for index, path in enumerate(spec.reviews):
+        _check_listed(path, f"reviews[{index}]", (".csv",), report)
+    if spec.task.type != "preference" and "max_sides_similarity" in spec.filter.model_fields_set:
+        report("filter.max_sides_similarity", "compares the answers of preference pairs.", "Remove the key.")
     for name in release_formats(spec):
-        if name in ("sharegpt", "preference"):
+        if name == "sharegpt":
             report(
                 "release.formats",
                 f"{name!r} is not written by this version.",
-                "Use chat, alpaca, completion or parquet.",
+                "Use chat, alpaca, completion, preference or parquet.",
+            )
+        if (name == "preference") != (spec.task.type == "preference") and name != "parquet":
+            report(
+                "release.formats",
+                f"{name!r} cannot hold the records of a {spec.task.type} task.",
+                "Use preference or parquet."
+                if spec.task.type == "preference"
+                else "Use chat, alpaca, completion or parquet.",
             )
         if name in ("alpaca", "completion") and spec.task.type == "chat":
             report(
@@ -130,6 +150,14 @@ def _check_built(spec: Spec, report: Any) -> None:
                 f"{name!r} cannot hold a conversation of several turns.",
                 "Use chat or parquet.",
             )
+
+
+def _check_listed(path: str, place: str, suffixes: tuple[str, ...], report: Any) -> None:
+    """A path of annotations or reviews: inside the project, and of a format that is read."""
+    if reason := path_problem(path):
+        report(place, reason, PATH_REMEDY)
+    elif not path.lower().removesuffix(".gz").removesuffix(".zst").endswith(suffixes):
+        report(place, f"{path!r} is no file of {', '.join(suffixes)}.", "Save it in one of these formats.")
 
 
 def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None:
@@ -162,6 +190,12 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
             f"{item.layout or 'a conversation'} cannot become classification: a conversation has no label column.",
             "Map fields.input and fields.output.",
         )
+    if is_source and task.type == "preference" and not has_pairs(item):
+        report(
+            f"{place}.layout",
+            "a preference record needs a better and a worse answer.",
+            "Say layout: preference, or map fields.chosen and fields.rejected.",
+        )
     elif is_source and has_turns:
         for name in release_formats(spec):
             if name in ("alpaca", "completion") and task.type != "chat":
@@ -172,6 +206,11 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
                 )
     if is_source and task.type in ("instruction", "completion") and not has_turns and fields.output is None:
         report(f"{place}.fields", f"a record of a {task.type} task needs an answer.", "Map fields.output.")
+
+
+def has_pairs(item: Readable) -> bool:
+    """Whether its rows hold a better and a worse answer."""
+    return item.layout == "preference" or (item.layout is None and item.fields.chosen is not None)
 
 
 TURN_LAYOUTS = frozenset({"chat", "sharegpt", "transcript", "tree", "preference"})

@@ -181,6 +181,14 @@ class Filter(Section):
         4.0, description="The usual estimate for English and byte-pair tokenizers."
     )
     automatic_replies: Literal["drop", "keep"] = "drop"
+    review_margin: Share = Field(
+        0.1,
+        description="A share that misses its limit by less than this fraction of it waits for a review; 0 drops at once.",
+    )
+    max_sides_similarity: Share | None = Field(
+        0.9,
+        description="Preference: answers with more words in common than this prefer nothing; null keeps them.",
+    )
     profanity: Profanity = Profanity()
 
 
@@ -232,11 +240,53 @@ class Decontaminate(Section):
     sets: tuple[EvalSet, ...] = ()
 
 
+class AnnotationFields(Section):
+    """Columns of an annotation file in long form. Optional ones may be absent."""
+
+    item: str = Field(
+        "item", description="Our record id, or `source:id`; with `source` given, that source's own id."
+    )
+    annotator: str = "annotator"
+    label: str = "label"
+    confidence: str = Field("confidence", description="Optional: a number from 0 to 1.")
+    notes: str = Field("notes", description="Optional: free text; shown in the review queue, never released.")
+    secondary: str = Field("secondary", description="Optional: the annotator's second choice.")
+
+
+class AnnotationSet(Section):
+    """Files of annotations: one row an answer, or one row an item with a column for each annotator."""
+
+    path: Annotated[
+        str, Field(min_length=1, description="CSV, TSV or JSON Lines below the spec's folder; globs allowed.")
+    ]
+    source: Name | None = Field(None, description="The source whose own ids the items are.")
+    fields: AnnotationFields = AnnotationFields()
+    annotators: tuple[str, ...] = Field(
+        (), description="Wide form: columns, each holding one annotator's labels; empty cells are no answers."
+    )
+    encoding: str = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _annotators_differ(self) -> AnnotationSet:
+        if len(set(self.annotators)) != len(self.annotators):
+            raise ValueError("annotators names a column twice")
+        return self
+
+
 class Label(Section):
     aliases: dict[str, str] = Field({}, description="A source's word for a label to the spec's label.")
-    annotations: tuple[str, ...] = ()
-    min_agreement: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.75
+    annotations: tuple[str | AnnotationSet, ...] = Field(
+        (), description="Paths (long form, usual names), or objects that map the columns."
+    )
+    min_agreement: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
+        0.75, description="Krippendorff's alpha below this closes the gate of `annotations`."
+    )
     aggregate: Literal["majority", "dawid_skene"] = "dawid_skene"
+
+    @property
+    def annotation_sets(self) -> tuple[AnnotationSet, ...]:
+        return tuple(AnnotationSet(path=a) if isinstance(a, str) else a for a in self.annotations)
 
 
 class Ratios(Section):
@@ -257,10 +307,45 @@ class Ratios(Section):
         return float(getattr(self, split.value))
 
 
+Window = tuple[dt.date, dt.date]
+"""First and last day, both included."""
+
+
 class SplitSpec(Section):
     ratios: Ratios = Ratios()
     strategy: Literal["hash", "stratified", "temporal"] = "hash"
     seed: int = 7
+    validation: Window | None = Field(None, description="temporal: first and last day of collection.")
+    test: Window | None = Field(None, description="temporal: first and last day of collection.")
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> SplitSpec:
+        windows = [w for w in (self.validation, self.test) if w is not None]
+        if self.strategy != "temporal" and windows:
+            raise ValueError(
+                f"validation and test are windows of strategy temporal, not of {self.strategy}: remove them"
+            )
+        if self.strategy == "temporal" and not windows:
+            raise ValueError("temporal needs a window: test: [first day, last day], and validation likewise")
+        if self.strategy == "temporal" and "ratios" in self.model_fields_set:
+            raise ValueError(
+                "ratios mean nothing for temporal: the windows say what is held out; remove them"
+            )
+        for first, last in windows:
+            if first > last:
+                raise ValueError(f"the window [{first}, {last}] runs backwards")
+        if len(windows) == 2 and windows[0][0] <= windows[1][1] and windows[1][0] <= windows[0][1]:
+            raise ValueError("the windows of validation and test overlap")
+        return self
+
+
+class Retention(Section):
+    """How long texts are kept in the warehouse. Ids, verdicts and measurements stay."""
+
+    dropped_text_days: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Days after collection that the text of dropped records is kept; default: as long as the warehouse.",
+    )
 
 
 ReleaseFormat = Literal["chat", "alpaca", "completion", "sharegpt", "preference", "parquet"]
@@ -306,8 +391,11 @@ class Spec(Section):
     normalize: Normalize = Normalize()
     decontaminate: Decontaminate = Decontaminate()
     label: Label = Label()
-    reviews: tuple[str, ...] = ()
+    reviews: tuple[str, ...] = Field(
+        (), description="CSV files of verdicts below the spec's folder; globs allowed."
+    )
     split: SplitSpec = SplitSpec()
     release: Release = Release()
+    retention: Retention = Retention()
     decisions: tuple[Decision, ...] = ()
     gates: dict[str, dict[str, Gate]] = Field({}, description="step to expectation to its change.")

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from dataset_pipeline.records import PROTECTED, RELEASE, Step
+from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, REVIEWS, Step
 from dataset_pipeline.spec.models import (
+    ALL_ENTITIES,
+    AnnotationSet,
     Decision,
     EvalSet,
     Example,
@@ -27,6 +29,7 @@ from dataset_pipeline.spec.models import (
     Source,
     Spec,
     Task,
+    Window,
 )
 from dataset_pipeline.spec.reading import Reading, Shape
 
@@ -74,6 +77,8 @@ class IngestParams(Params):
 class DedupParams(Params):
     version: int = 1
     answers_are_labels: bool
+    has_pairs: bool = False
+    """Records are preference pairs: the worse answer counts too."""
     label_names: dict[str, str]
     """Folded label or alias to the spec's label: two names of one label are equal answers."""
     near: Near
@@ -91,6 +96,8 @@ class FilterParams(Params):
     max_profane_words: int | None
     profane_add: tuple[str, ...]
     profane_allow: tuple[str, ...]
+    review_margin: float = 0.0
+    max_sides_similarity: float | None = None
     examples: tuple[Example, ...]
 
 
@@ -120,15 +127,43 @@ class DecontaminateParams(Params):
 class LabelParams(Params):
     version: int = 1
     answers_are_labels: bool
+    has_pairs: bool = False
     labels: tuple[str, ...]
     label_names: dict[str, str]
+
+
+class ReviewsParams(Params):
+    version: int = 1
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    label_names: dict[str, str]
+
+
+class AnnotationsParams(Params):
+    version: int = 1
+    sets: tuple[AnnotationSet, ...]
+    labels: tuple[str, ...]
+    label_names: dict[str, str]
+    aggregate: str
+    min_agreement: float
+
+
+class ReportParams(Params):
+    """What lists waiting records: personal data is replaced in it whatever the dataset keeps."""
+
+    version: int = 1
+    answers_are_labels: bool
+    pii: Pii
 
 
 class SplitParams(Params):
     version: int = 1
     answers_are_labels: bool
+    has_pairs: bool = False
     ratios: Ratios
     strategy: str
+    validation: Window | None = None
+    test: Window | None = None
     seed: int
     near: Near
     ngram: int
@@ -203,12 +238,15 @@ def release_formats(spec: Spec) -> tuple[str, ...]:
         return tuple(dict.fromkeys(spec.release.formats))
     if spec.task.type == "chat":
         return ("chat", "parquet")
+    if spec.task.type == "preference":
+        return ("preference", "parquet")
     return ("chat", "alpaca", "parquet")
 
 
 def params_of(spec: Spec) -> dict[str, Params]:
     """The params of every step of `spec`, by step name."""
     labels = spec.task.answers_are_labels
+    pairs = spec.task.type == "preference"
 
     def gates(step: str) -> dict[str, Any]:
         return {"gates": dict(sorted(spec.gates.get(step, {}).items()))}
@@ -222,8 +260,25 @@ def params_of(spec: Spec) -> dict[str, Params]:
             sources=tuple(_source(source) for source in sorted(spec.sources, key=lambda s: s.name)),
             **gates(Step.INGEST),
         ),
+        REVIEWS: ReviewsParams(
+            paths=spec.reviews, labels=spec.task.label_names, label_names=label_names(spec), **gates(REVIEWS)
+        ),
+        ANNOTATIONS: AnnotationsParams(
+            sets=spec.label.annotation_sets,
+            labels=spec.task.label_names,
+            label_names=label_names(spec),
+            aggregate=spec.label.aggregate,
+            min_agreement=spec.label.min_agreement,
+            **gates(ANNOTATIONS),
+        ),
+        REPORT: ReportParams(
+            answers_are_labels=labels,
+            pii=spec.normalize.pii.model_copy(update={"action": "replace", "entities": ALL_ENTITIES}),
+            **gates(REPORT),
+        ),
         Step.DEDUP: DedupParams(
             answers_are_labels=labels,
+            has_pairs=pairs,
             label_names=label_names(spec),
             near=spec.dedup.near,
             ngram=shingle_words(spec),
@@ -240,6 +295,8 @@ def params_of(spec: Spec) -> dict[str, Params]:
             max_profane_words=spec.filter.profanity.max_words,
             profane_add=spec.filter.profanity.add,
             profane_allow=spec.filter.profanity.allow,
+            review_margin=spec.filter.review_margin,
+            max_sides_similarity=spec.filter.max_sides_similarity,
             examples=spec.task.examples,
             **gates(Step.FILTER),
         ),
@@ -265,12 +322,16 @@ def params_of(spec: Spec) -> dict[str, Params]:
         ),
         Step.LABEL: LabelParams(
             answers_are_labels=labels,
+            has_pairs=pairs,
             labels=spec.task.label_names,
             label_names=label_names(spec),
             **gates(Step.LABEL),
         ),
         Step.SPLIT: SplitParams(
             answers_are_labels=labels,
+            has_pairs=pairs,
+            validation=spec.split.validation,
+            test=spec.split.test,
             ratios=spec.split.ratios,
             strategy=spec.split.strategy,
             seed=spec.split.seed,

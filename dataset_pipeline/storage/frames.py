@@ -13,11 +13,13 @@ import polars as pl
 
 from dataset_pipeline.records import DAILY_STEPS, MESSAGES, RECORDS, Step
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline.text import EMPTY_KEY
 
 Days = Sequence[dt.date]
 
 _LABELLED = """CASE WHEN label_t.label IS NULL THEN normalize_t.messages
-    ELSE list_append(list_slice(normalize_t.messages, 1, len(normalize_t.messages) - 1),
+    ELSE list_append(list_slice(normalize_t.messages, 1, len(normalize_t.messages)
+            - CASE WHEN normalize_t.messages[-1].role = 'assistant' THEN 1 ELSE 0 END),
         {'role': 'assistant', 'content': label_t.label}) END"""
 """The answer of a classification record is the spec's label, not the source's word for it."""
 
@@ -26,7 +28,7 @@ def records_after(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
     """RECORDS of the rows that `step` kept on `days`, in (day, record_id) order.
 
     From normalize on, `messages` are the cleaned ones, `content_sha` covers them, and
-    `collected_messages` is added; from label on, `label` is the spec's, and so is the answer.
+    `collected_messages` and `collected_rejected` are added; from label on, `label` is the spec's, and so is the answer.
     """
     position = DAILY_STEPS.index(step)
     is_clean = position >= DAILY_STEPS.index(Step.NORMALIZE)
@@ -41,14 +43,15 @@ def records_after(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
     )
     sql = f"""SELECT i.record_id, i.day, i.source, i.source_rank,
         {_LABELLED if is_labelled else ("normalize_t" if is_clean else "i") + ".messages"} AS messages,
+        i.prompt_turns, {"normalize_t" if is_clean else "i"}.rejected AS rejected,
         {"label_t" if is_labelled else "i"}.label AS label,
         i."group", i.person_names, i.may_evaluate,
         {"normalize_t.clean_sha" if is_clean else "i.content_sha"} AS content_sha
-        {", i.messages AS collected_messages" if is_clean else ""}
+        {", i.messages AS collected_messages, i.rejected AS collected_rejected" if is_clean else ""}
         FROM main."ingest" i {joins}
         WHERE {f"{step}_t" if step != Step.INGEST else "i"}.kept AND list_contains(?, i.day)
         ORDER BY i.day, i.record_id"""
-    schema = RECORDS | ({"collected_messages": MESSAGES} if is_clean else {})
+    schema = RECORDS | ({"collected_messages": MESSAGES, "collected_rejected": MESSAGES} if is_clean else {})
     return _cast(warehouse.query(sql, [list(days)]), schema)
 
 
@@ -120,12 +123,26 @@ def label_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
 
 
 def messages_of(warehouse: Warehouse, ids: Sequence[str], clean: bool) -> pl.DataFrame:
-    """record_id and messages of the named records, as collected or as cleaned."""
-    table = "normalize" if clean else "ingest"
+    """record_id, messages, prompt_turns and rejected of the named records, as collected or as cleaned.
+
+    As collected also shingle_hashes: dedup's shingles of a record whose text retention has taken out, else null.
+    """
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "record_id": pl.String, "messages": MESSAGES, "prompt_turns": pl.Int32, "rejected": MESSAGES,
+    }  # fmt: skip
+    if clean:
+        columns, join = "n.messages, i.prompt_turns, n.rejected", 'main."normalize" n'
+    else:
+        columns = "i.messages, i.prompt_turns, i.rejected, CASE WHEN i.messages IS NULL THEN n.shingles END AS shingle_hashes"
+        join = "texts_removed n"
+        schema["shingle_hashes"] = pl.List(pl.UInt64)
     frame = warehouse.query(
-        f'SELECT record_id, messages FROM main."{table}" WHERE list_contains(?, record_id) ORDER BY record_id', [list(ids)]
+        f"""SELECT i.record_id, {columns} FROM main."ingest" i
+        {"" if clean else "LEFT"} JOIN {join} ON n.record_id = i.record_id AND n.day = i.day
+        WHERE list_contains(?, i.record_id) ORDER BY i.record_id""",
+        [list(ids)],
     ) if ids else pl.DataFrame()  # fmt: skip
-    return _cast(frame, {"record_id": pl.String, "messages": MESSAGES})
+    return _cast(frame, schema)
 
 
 def _cast(frame: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
@@ -133,3 +150,96 @@ def _cast(frame: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataType]
     if frame.height == 0:
         return pl.DataFrame(schema=schema)
     return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def collected(warehouse: Warehouse, ids: Sequence[str]) -> pl.DataFrame:
+    """RECORDS of the named records as collected, whatever became of them, by record_id; none for unknown ids."""
+    columns = ", ".join(f'"{name}"' for name in RECORDS)
+    frame = warehouse.query(
+        f'SELECT {columns} FROM main."{Step.INGEST}" WHERE list_contains(?, record_id) ORDER BY record_id', [list(ids)]
+    ) if ids else pl.DataFrame()  # fmt: skip
+    return _cast(frame, RECORDS)
+
+
+def waiting(warehouse: Warehouse) -> pl.DataFrame:
+    """Records that a step has set aside for a person: record_id, source, source_id, day, content, step, reason, detail.
+
+    Reasons: `in_review` of any step, `unlabelled` and `unknown_label` of label; by step, day and record_id.
+    """
+    union = " UNION ALL ".join(
+        f"SELECT {n} AS position, '{step}' AS step, record_id, day, reason, detail FROM main.\"{step}\" WHERE NOT kept"
+        for n, step in enumerate(DAILY_STEPS)
+    )
+    frame = warehouse.query(
+        f"""SELECT i.record_id, i.source, i.source_id, i.day, md5(d.comparison_key || '/' || d.answer_key) AS content,
+            w.step, w.reason, w.detail
+        FROM ({union}) w JOIN main."{Step.INGEST}" i ON i.record_id = w.record_id AND i.day = w.day AND i.kept
+        JOIN main."{Step.DEDUP}" d ON d.record_id = w.record_id AND d.day = w.day
+        WHERE w.reason IN ('in_review', 'unlabelled', 'unknown_label')
+        ORDER BY w.position, i.day, i.record_id"""
+    )
+    return _cast(frame, WAITING)
+
+
+def labelled(warehouse: Warehouse) -> pl.DataFrame:
+    """The records that label keeps and no earlier step has dropped since: record_id, source, source_id, day, content."""
+    joins = " ".join(
+        f'JOIN main."{step}" AS t{n} ON t{n}.record_id = i.record_id AND t{n}.day = i.day AND t{n}.kept'
+        for n, step in enumerate(DAILY_STEPS[1 : DAILY_STEPS.index(Step.LABEL) + 1])
+    )
+    frame = warehouse.query(
+        f"""SELECT i.record_id, i.source, i.source_id, i.day, md5(t0.comparison_key || '/' || t0.answer_key) AS content
+        FROM main."{Step.INGEST}" i {joins} WHERE i.kept ORDER BY i.record_id"""
+    )
+    return _cast(
+        frame, {name: WAITING[name] for name in ("record_id", "source", "source_id", "day", "content")}
+    )
+
+
+WAITING: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_id": pl.String,
+    "source": pl.String,
+    "source_id": pl.String,
+    "day": pl.Date,
+    "content": pl.String,
+    "step": pl.String,
+    "reason": pl.String,
+    "detail": pl.String,
+}
+
+
+def known_records(warehouse: Warehouse) -> pl.DataFrame:
+    """The ids of every collected record, erased ones too: what reviews, annotations and erasures name.
+
+    record_id, day, source, source_id, group; content (a hash of what dedup compares; null for records that did
+    not reach it), text_key (dedup's comparison key; of an erased record as its verdict kept it), is_generated;
+    of erased records because and place, the line of the review.
+    """
+    frame = warehouse.query(
+        f"""SELECT i.record_id, i.day, i.source, i.source_id, i."group",
+            md5(d.comparison_key || '/' || d.answer_key) AS content,
+            coalesce(nullif(d.comparison_key, ?), CASE WHEN i.reason = 'erased' THEN i.detail->>'$.text_key' END) AS text_key,
+            coalesce(b.is_generated, false) AS is_generated,
+            CASE WHEN i.reason = 'erased' THEN i.detail->>'$.because' END AS because,
+            CASE WHEN i.reason = 'erased' THEN i.detail->>'$.threshold' END AS place
+        FROM main."{Step.INGEST}" i
+        LEFT JOIN main."{Step.DEDUP}" d ON d.record_id = i.record_id AND d.day = i.day
+        LEFT JOIN (SELECT source, bool_or(kind = 'synthetic' OR generator IS NOT NULL) AS is_generated
+            FROM batches GROUP BY source) b ON b.source = i.source
+        ORDER BY i.record_id""",
+        [EMPTY_KEY],
+    )
+    return _cast(
+        frame,
+        {"record_id": pl.String, "day": pl.Date, "source": pl.String, "source_id": pl.String, "group": pl.String,
+         "content": pl.String, "text_key": pl.String, "is_generated": pl.Boolean, "because": pl.String,
+         "place": pl.String},
+    )  # fmt: skip
+
+
+def dedup_twins(warehouse: Warehouse) -> pl.DataFrame:
+    """record_id, twin and reason of every record that dedup dropped."""
+    frame = warehouse.query(
+        f'SELECT record_id, twin, reason FROM main."{Step.DEDUP}" WHERE NOT kept ORDER BY record_id'
+    )
+    return _cast(frame, {"record_id": pl.String, "twin": pl.String, "reason": pl.String})

@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 
 from dataset_pipeline.errors import StalePublish
-from dataset_pipeline.records import PROTECTED, TABLES, empty
+from dataset_pipeline.records import INPUTS, TABLES, UNDATED_TABLES, empty
 
 Day = dt.date | None
 """A collection day; None for what has no days (protected, release)."""
@@ -113,8 +113,8 @@ def refuse_if_superseded(
                 f"{claim.step}: {step} {day or ''} was published again while this step was computing; run again."
             )
     wanted = sum(p.row_count for p in publications if p.day in set(moved))
-    where = "" if claim.step == PROTECTED else "AND list_contains(?, day)"
-    parameters: list[Any] = [claim.token] if claim.step == PROTECTED else [claim.token, list(moved)]
+    where = "" if claim.step in INPUTS else "AND list_contains(?, day)"
+    parameters: list[Any] = [claim.token] if claim.step in INPUTS else [claim.token, list(moved)]
     staged = connection.execute(
         f'SELECT count(*) FROM staging."{claim.step}" WHERE token = ? {where}', parameters
     ).fetchone()
@@ -131,7 +131,7 @@ def replace_days(connection: duckdb.DuckDBPyConnection, table: str, token: int, 
     if not days:
         return
     columns = ", ".join(f'"{name}"' for name in TABLES[table])
-    if table == PROTECTED:
+    if table in UNDATED_TABLES:
         connection.execute(f'DELETE FROM main."{table}"')
         connection.execute(
             f'INSERT INTO main."{table}" BY NAME SELECT {columns} FROM staging."{table}" WHERE token = ?',

@@ -9,9 +9,9 @@ from __future__ import annotations
 import polars as pl
 from polars._typing import PolarsDataType
 
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, TABLES, Step
+from dataset_pipeline.records import DAILY_STEPS, TABLES, UNDATED_TABLES, Step
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a table changes; an older warehouse is refused with what to do."""
 
 _SQL_TYPES: dict[object, str] = {
@@ -43,6 +43,8 @@ def ddl() -> list[str]:
         statements.append(f'CREATE TABLE staging."{table}" ({body}, "token" BIGINT)')
     statements += [
         "CREATE TABLE meta (key VARCHAR, value VARCHAR)",
+        # Records whose text is not kept any longer; their shingles stay, so that copies are still found.
+        "CREATE TABLE texts_removed (record_id VARCHAR, day DATE, shingles UBIGINT[])",
         """CREATE TABLE publications (
             seq BIGINT, step VARCHAR, day DATE, recipe VARCHAR, content VARCHAR, handover VARCHAR,
             params_hash VARCHAR, inputs VARCHAR, row_count BIGINT, kept_count BIGINT, is_unchanged BOOLEAN,
@@ -85,4 +87,4 @@ def _views() -> list[str]:
     return views
 
 
-DATED_TABLES: tuple[str, ...] = tuple(table for table in TABLES if table != PROTECTED)
+DATED_TABLES: tuple[str, ...] = tuple(table for table in TABLES if table not in UNDATED_TABLES)

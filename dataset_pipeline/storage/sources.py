@@ -99,6 +99,17 @@ def eval_files(root: Path, eval_set: EvalSet, place: str) -> tuple[list[Path], l
     return matched, problems
 
 
+def listed_files(root: Path, pattern: str, place: str) -> tuple[list[Path], list[Problem]]:
+    """The files that `pattern` (globs allowed) names below `root`, sorted, and what is wrong with them.
+
+    A glob may match nothing yet; a file that is named must be there.
+    """
+    matched, problems, _ = _matching(root, _as_glob(pattern), place)
+    if not matched and not problems and not any(c in pattern for c in "*?["):
+        problems.append(Problem(place, f"there is no file {pattern!r}.", "Mend the path, or remove it."))
+    return matched, problems
+
+
 def calendar(project: Project, found: Found) -> list[dt.date]:
     """Every day from the spec's start (or the earliest found) to the last found; files before start are left out."""
     days = found.days()

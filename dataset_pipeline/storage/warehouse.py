@@ -20,7 +20,7 @@ import polars as pl
 
 from dataset_pipeline import clock
 from dataset_pipeline.errors import WarehouseBusy, WarehouseVersion
-from dataset_pipeline.records import EXTRA_TABLES, MESSAGES, PROTECTED, RELEASE, TABLES, conform
+from dataset_pipeline.records import EXTRA_TABLES, MESSAGES, RELEASE, TABLES, UNDATED_TABLES, conform
 from dataset_pipeline.storage.publishing import (
     ORDER,
     CheckRow,
@@ -39,7 +39,17 @@ from dataset_pipeline.storage.publishing import (
     replace_days,
     typed,
 )
-from dataset_pipeline.storage.schema import SCHEMA_VERSION, ddl
+from dataset_pipeline.storage.schema import SCHEMA_VERSION
+from dataset_pipeline.storage.upgrading import (
+    UPGRADED,
+    carry_over,
+    empty_beside,
+    foreign_file,
+    is_damage,
+    refusal,
+    unreadable,
+    version_of,
+)
 
 WAIT_VARIABLE = "DATASET_PIPELINE_WAIT_SECONDS"
 DEFAULT_WAIT_SECONDS = 20.0
@@ -72,6 +82,8 @@ class Warehouse:
         Raises WarehouseBusy naming the process, WarehouseVersion for a file of another making.
         """
         deadline = time.monotonic() + self.wait_seconds
+        if self.exists() and (found := foreign_file(self.path)) is not None:
+            raise WarehouseVersion(unreadable(self.path, found))
         while True:
             try:
                 connection = duckdb.connect(str(self.path), read_only=read_only)
@@ -80,12 +92,16 @@ class Warehouse:
                 text = str(error)
                 # Not any "lock": a corrupt file is told by its "block", and a path may hold the word.
                 if "could not set lock" not in text.lower():
-                    raise WarehouseVersion(self._unreadable(text)) from None
+                    raise WarehouseVersion(unreadable(self.path, text)) from None
                 if time.monotonic() >= deadline:
                     raise WarehouseBusy(self._busy(text)) from None
                 time.sleep(_RETRY_SECONDS)
         try:
             yield connection
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise WarehouseVersion(unreadable(self.path, str(error))) from None
+            raise
         finally:
             connection.close()
 
@@ -97,58 +113,48 @@ class Warehouse:
             f"Wait for it or close it, then run the same command again ({WAIT_VARIABLE} sets the wait)."
         )
 
-    def _unreadable(self, text: str) -> str:
-        return (
-            f"{self.path}: cannot be opened as a warehouse ({text.splitlines()[0][:200]}). "
-            "Move the file away and run `dataset-pipeline run`: it is rebuilt from the sources."
-        )
-
     def initialize(self) -> None:
-        """Make the warehouse where there is none; refuse one of another version or another making."""
+        """Make the warehouse where there is none; carry one of version 2 over; refuse one of another making.
+
+        Raises WarehouseVersion with what to do: of a version that is not carried over, of a later one, of a file that
+        DuckDB cannot read or that breaks off.
+        """
         if not self.exists():
             self._create()
+        version = self._version()
+        if version in UPGRADED:
+            self._upgrade()
+            version = self._version()
+        if version == str(SCHEMA_VERSION):
+            return
+        raise WarehouseVersion(refusal(self.path, version))
+
+    def _version(self) -> str | None:
         with self._connection(read_only=True) as connection:
-            tables = {
-                row[0]
-                for row in connection.execute(
-                    "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
-                ).fetchall()
-            }
-            if "meta" not in tables:
-                found = f"tables that are not ours: {sorted(tables)[:5]}" if tables else "no table of ours"
-                raise WarehouseVersion(
-                    f"{self.path}: holds {found}. Move the file away and run `dataset-pipeline run`: it is built from the sources."
-                )
-            version = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-        if version is None or version[0] != str(SCHEMA_VERSION):
-            raise WarehouseVersion(
-                f"{self.path}: was written by schema version {version[0] if version else 'unknown'}, this is {SCHEMA_VERSION}. "
-                "Move the file away and run `dataset-pipeline run`: it is rebuilt from the sources; releases stay as they are."
-            )
+            return version_of(connection, self.path)
 
     def _create(self) -> None:
         """Make an empty warehouse beside its place, then link it there: whole or not at all, and the first wins."""
-        part = Warehouse(self.path.with_name(f"{self.path.name}.new-{os.getpid()}"), self.wait_seconds)
-        remains = [part.path, part.path.with_name(part.path.name + ".wal")]
-        for path in remains:
-            path.unlink(missing_ok=True)
-        try:
-            with part._connection() as connection:
-                connection.execute("BEGIN")
-                for statement in ddl():
-                    connection.execute(statement)
-                connection.execute("COMMIT")
-                connection.execute(_ONE_CHECKPOINT)
+        with empty_beside(self.path) as part:
             try:
-                os.link(part.path, self.path)
+                os.link(part, self.path)
             except FileExistsError:
                 pass  # another process was first
             except OSError:
                 # A file system without hard links.
-                part.path.rename(self.path)
-        finally:
-            for path in remains:
-                path.unlink(missing_ok=True)
+                part.rename(self.path)
+
+    def _upgrade(self) -> None:
+        """Copy the rows into a new file beside, which takes the old one's place: whole or not at all.
+
+        The old file is held for writing all the while, so nobody reads or writes it; who waited finds the new one.
+        """
+        place = self.path.resolve()
+        with empty_beside(place) as part, self._connection() as connection:
+            version = version_of(connection, self.path)
+            if version in UPGRADED:  # else another process was first
+                carry_over(connection, self.path, part, version)
+                part.replace(place)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -236,7 +242,7 @@ class Warehouse:
             refuse_without_claim(connection, claim)
             if is_first:
                 for table in (claim.step, *EXTRA_TABLES.get(claim.step, ())):
-                    if table == PROTECTED:
+                    if table in UNDATED_TABLES:
                         connection.execute(f'DELETE FROM staging."{table}"')
                     else:
                         connection.execute(

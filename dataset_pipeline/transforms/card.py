@@ -18,6 +18,7 @@ _TASK_CATEGORIES = {
     "instruction": "text-generation",
     "chat": "text-generation",
     "completion": "text-generation",
+    "preference": "text-generation",
 }
 
 
@@ -37,6 +38,23 @@ class SourceFacts:
     collected: int
     released: int
     generator: str | None
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """Preference pairs as the card shows them.
+
+    chosen_longer: share of pairs whose chosen answer is the longer one in characters, a tie counting half.
+    chosen_chars, rejected_chars: medians. similarity, similarity_high: median and 95th percentile of the share
+    of words that both answers have.
+    """
+
+    pairs: int
+    chosen_longer: float
+    chosen_chars: float
+    rejected_chars: float
+    similarity: float
+    similarity_high: float
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,7 @@ class CardFacts:
     """Days that are released with rows of an earlier spec, input or version."""
     settings: Sequence[tuple[str, str]]
     versions: Mapping[str, str]
+    pairs: PairFacts | None = None
 
 
 def card(facts: CardFacts) -> str:
@@ -73,6 +92,7 @@ def card(facts: CardFacts) -> str:
         _front_matter(facts),
         f"# {facts.name}\n\n{facts.task.behavior.strip()}\n",
         _contents(facts),
+        _pairs(facts),
         _sources(facts),
         _funnel(facts),
         _settings(facts),
@@ -138,6 +158,31 @@ def _contents(facts: CardFacts) -> str:
     if isinstance(facts.task.labels, dict):
         lines += [""] + [f"- `{name}`: {text}" for name, text in facts.task.labels.items()]
     return "\n".join([*lines, ""])
+
+
+def _pairs(facts: CardFacts) -> str:
+    pairs = facts.pairs
+    if pairs is None:
+        return ""
+    rows = [
+        ["pairs", str(pairs.pairs)],
+        ["pairs whose chosen answer is the longer one", f"{pairs.chosen_longer:.1%}"],
+        ["median characters, chosen", f"{pairs.chosen_chars:.0f}"],
+        ["median characters, rejected", f"{pairs.rejected_chars:.0f}"],
+        ["words in common, median pair", f"{pairs.similarity:.1%}"],
+        ["words in common, 95th percentile", f"{pairs.similarity_high:.1%}"],
+    ]
+    return "\n".join(
+        [
+            "## Pairs",
+            "",
+            *_table(["measure", "value"], rows),
+            "",
+            "Where the chosen answer is the longer one in far more or far fewer than half of the pairs, a model learns "
+            "length instead of quality. Measured as collected, before cleaning.",
+            "",
+        ]
+    )
 
 
 def _sources(facts: CardFacts) -> str:

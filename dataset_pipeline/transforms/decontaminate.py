@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from dataset_pipeline import text
-from dataset_pipeline.records import IN_REVIEW, TABLES, Step, conform
+from dataset_pipeline.records import IN_REVIEW, MESSAGES, TABLES, Step, conform
 from dataset_pipeline.spec.params import DecontaminateParams
 from dataset_pipeline.transforms.overlap import Index, contained
 from dataset_pipeline.transforms.shingles import Ragged, tokens
@@ -48,21 +48,30 @@ def _views(records: pl.DataFrame, answers_are_labels: bool, prefix: str) -> pl.D
     """The compared texts of each record: number, view, is_searched, text; null and empty ones left out.
 
     Views are prompt, answer, whole and message_0, message_1, … An answer that is a label is no text
-    of its own: an evaluation item may well be called like a label.
+    of its own: an evaluation item may well be called like a label. Of a preference pair also rejected and
+    whole_rejected (prompt and rejected); its messages count on after the last of `messages`.
     """
-    sides = text.with_sides(records.select("number", "messages"))
+    sides = text.with_sides(records.select("number", *text.SIDED)).with_columns(text.rejected_side(records))
     whole = text.whole(pl.col("prompt"), pl.col("answer"))
     named = {"prompt": pl.col("prompt")} if answers_are_labels else {
         "whole": whole, "prompt": pl.col("prompt"), "answer": pl.col("answer"),
     }  # fmt: skip
+    # Wholes are searched for n-grams: their sides alone can hold none that the whole lacks.
+    searched = {"prompt"} if answers_are_labels else {"whole", "whole_rejected"}
+    if _has_pairs(records):
+        rejected = pl.col("rejected_side")
+        is_pair = rejected.is_not_null()
+        named["whole_rejected"] = pl.when(is_pair).then(text.whole(pl.col("prompt"), rejected))
+        named["rejected"] = rejected
     parts = [
-        # The first is searched for n-grams: prompt and answer alone can hold none that the whole lacks.
-        sides.select("number", view=pl.lit(prefix + name), is_searched=pl.lit(place == 0), text=expression)
-        for place, (name, expression) in enumerate(named.items())
+        sides.select(
+            "number", view=pl.lit(prefix + name), is_searched=pl.lit(name in searched), text=expression
+        )
+        for name, expression in named.items()
     ]
     turns = pl.col("messages").list.len() - (text.is_answered() & answers_are_labels).cast(pl.UInt32)
     single = (
-        records.select("number", messages=pl.col("messages").list.head(turns))
+        records.select("number", messages=_with_rejected(records, pl.col("messages").list.head(turns)))
         .filter(pl.col("messages").list.len() > 0)
         .with_columns(place=pl.int_ranges(pl.col("messages").list.len()))
         .explode("messages", "place")
@@ -78,21 +87,35 @@ def _views(records: pl.DataFrame, answers_are_labels: bool, prefix: str) -> pl.D
     return views.unique(["number", "text"], keep="first", maintain_order=True)
 
 
+def _has_pairs(records: pl.DataFrame) -> bool:
+    return records["rejected"].null_count() < records.height
+
+
+def _with_rejected(records: pl.DataFrame, turns: pl.Expr, prefix: str = "") -> pl.Expr:
+    """The turns, and behind them those of a preference pair's worse side; null without turns."""
+    if not _has_pairs(records):
+        return turns
+    rejected = pl.col(f"{prefix}rejected")
+    return pl.when(rejected.is_null()).then(turns).otherwise(pl.concat_list(turns, rejected))
+
+
 def _changed(records: pl.DataFrame) -> pl.DataFrame:
     """The records of which cleaning changed what is compared: most texts differ in nothing at all."""
 
-    def said(messages: str) -> pl.Expr:
-        contents = pl.col(messages).list.eval(pl.element().struct.field("content"))
+    def said(prefix: str) -> pl.Expr:
+        turns = _with_rejected(records, pl.col(f"{prefix}messages"), prefix)
+        contents = turns.list.eval(pl.element().struct.field("content"))
         return contents.list.join("\n\n", ignore_nulls=True)
 
-    clean, collected = said("messages"), said("collected_messages")
+    clean, collected = said(""), said("collected_")
     edited = records.filter(clean.ne_missing(collected))
     return edited.filter(text.comparison_text(clean).ne_missing(text.comparison_text(collected)))
 
 
 def _all_views(records: pl.DataFrame, answers_are_labels: bool) -> pl.DataFrame:
     """Views of the cleaned text, and of the collected one where cleaning changed what is compared."""
-    collected = _changed(records).select("number", messages="collected_messages")
+    changed = _changed(records)
+    collected = pl.concat([changed.select("number"), text.turns(changed, "collected_")], how="horizontal")
     views = [
         _views(records, answers_are_labels, ""),
         _views(collected, answers_are_labels, "collected_"),
@@ -149,7 +172,8 @@ def _chunks(records: pl.DataFrame) -> list[pl.DataFrame]:
             .list.eval(pl.element().struct.field("content").str.len_chars())
             .list.sum()
             .fill_null(0)
-            for name in ("messages", "collected_messages")
+            for name in ("messages", "collected_messages", "rejected", "collected_rejected")
+            if name == "messages" or records[name].null_count() < records.height
         )
     ).to_series()
     numbers = (chars.cast(pl.Int64).cum_sum() // CHARS_AT_ONCE).alias("chunk")
@@ -179,15 +203,21 @@ def _detail(params: DecontaminateParams) -> pl.Expr:
     )
 
 
+def _or_null(records: pl.DataFrame, name: str) -> pl.Expr:
+    dtype = pl.Int32 if name == "prompt_turns" else MESSAGES
+    return pl.col(name) if name in records.columns else pl.lit(None, dtype).alias(name)
+
+
 def decontaminate(
     records: pl.DataFrame, protected: pl.DataFrame, params: DecontaminateParams
 ) -> pl.DataFrame:
     """Marks every record that holds a protected text. Returns TABLES["decontaminate"], by record_id.
 
-    records: record_id, day, messages (cleaned) and collected_messages (as collected, same type);
-    protected: TABLES["protected"], of which `text` is looked for. Compared are the prompt side, the
-    answer and both together (where answers are labels, the prompt side only) and, for equality,
-    each message alone; where cleaning changed them, as cleaned and as collected.
+    records: record_id, day, messages (cleaned) and collected_messages (as collected, same type), and of
+    preference pairs prompt_turns, rejected and collected_rejected; protected: TABLES["protected"], of which
+    `text` is looked for. Compared are the prompt side, the answer and both together (where answers are
+    labels, the prompt side only; of a pair also the rejected answer, alone and with the prompt) and, for
+    equality, each message alone; where cleaning changed them, as cleaned and as collected.
     match `equal`: the comparison text of an item; `coverage`: at least `min_coverage` of the item's
     words lie in n-grams of `ngram` words that the record has too; both drop the record as
     `contaminated`. `contained`: an item shorter than an n-gram, of `min_contained_words` or more,
@@ -197,7 +227,13 @@ def decontaminate(
     below the threshold too (match is null then). span_start, span_end: words of the compared text
     (half-open) from the first to the last matching n-gram.
     """
-    numbered = records.select("record_id", "day", "messages", "collected_messages").with_row_index("number")
+    numbered = records.select(
+        "record_id",
+        "day",
+        "messages",
+        "collected_messages",
+        *(_or_null(records, name) for name in ("prompt_turns", "rejected", "collected_rejected")),
+    ).with_row_index("number")
     items = _Protected.of(protected, params.ngram)
     chunks = _chunks(numbered) if items.items.height and numbered.height else [numbered.clear()]
     found = pl.concat([_matches(chunk, items, params) for chunk in chunks])
@@ -214,7 +250,7 @@ def decontaminate(
             span_start="start",
             span_end="end",
         )
-        .with_columns(kept=pl.col("reason").is_null())
+        .with_columns(kept=pl.col("reason").is_null(), review=pl.lit(None, pl.String))
         .with_columns(detail=pl.when(~pl.col("kept")).then(_detail(params)))
     )
     return conform(judged.sort("record_id").select(*TABLES[Step.DECONTAMINATE]), Step.DECONTAMINATE)

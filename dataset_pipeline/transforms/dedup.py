@@ -14,7 +14,7 @@ import polars as pl
 
 from dataset_pipeline import text
 from dataset_pipeline.memo import Memo, direct
-from dataset_pipeline.records import TABLES, Step, conform
+from dataset_pipeline.records import TABLES, Step, conform, sha256_text
 from dataset_pipeline.spec.params import DedupParams
 from dataset_pipeline.transforms import near, shingles
 from dataset_pipeline.transforms.first_kept import Members, first_kept_near
@@ -50,18 +50,44 @@ class Candidates:
 
 
 def compared_texts(records: pl.DataFrame, answers_are_labels: bool) -> pl.Series:
-    """What of each record is compared: the prompt side where answers are labels, else prompt and answer."""
+    """What of each record is compared: the prompt side where answers are labels, else prompt and answer.
+
+    Of a preference pair (column `rejected`, null otherwise) prompt, chosen and rejected side, in that order.
+    """
+    sided = text.with_sides(text.turns(records))
     compared = pl.col("prompt") if answers_are_labels else text.whole(pl.col("prompt"), pl.col("answer"))
-    return (
-        text.with_sides(records.select("messages")).select(compared.fill_null("").alias("text")).to_series()
+    if has_pairs(records):
+        sided = sided.with_columns(text.rejected_side(records))
+        compared = text.whole(compared, pl.col("rejected_side"))
+    return sided.select(compared.fill_null("").alias("text")).to_series()
+
+
+def has_pairs(records: pl.DataFrame) -> bool:
+    """Whether any record is a preference pair: it has another side, in the column `rejected`."""
+    return "rejected" in records.columns and records["rejected"].null_count() < records.height
+
+
+def _pair_keys(records: pl.DataFrame) -> pl.DataFrame:
+    """comparison_key and answer_key of preference pairs.
+
+    comparison_key: of the prompt and of both answers in sorted order, so that the pair and its reverse have
+    the same one. answer_key: of the chosen side. Two pairs that prefer another answer, be it the reverse or
+    a word more, are therefore never duplicates: which of them is right is not for dedup to say.
+    """
+    sided = text.with_sides(text.turns(records)).with_columns(text.rejected_side(records))
+    prompt, chosen, rejected = (
+        text.comparison_key(sided[side].fill_null("")) for side in ("prompt", "answer", "rejected_side")
     )
+    sides = zip(prompt, chosen, rejected, strict=True)
+    keys = [sha256_text(asked, *sorted((better, worse)))[:32] for asked, better, worse in sides]
+    return pl.DataFrame({"comparison_key": pl.Series(keys, dtype=pl.String), "answer_key": chosen})
 
 
 def _answer_keys(records: pl.DataFrame, params: DedupParams) -> pl.Series:
     """The label that an answer names, else its folded text; '' without one or where answers are free."""
     if not params.answers_are_labels:
         return pl.repeat("", records.height, dtype=pl.String, eager=True)
-    answers = text.with_sides(records.select("messages"))["answer"]
+    answers = text.with_sides(text.turns(records))["answer"]
     distinct = answers.drop_nulls().unique().sort()
     folded = distinct.to_frame("answer").select(text.folded(pl.col("answer").str.strip_chars())).to_series()
     keys = [
@@ -77,14 +103,18 @@ def fingerprint(records: pl.DataFrame, params: DedupParams, memo: Memo = direct)
     """Row-local measurements: one row per record, in the order of `records`.
 
     records: RECORDS. Returns FINGERPRINT: comparison_key (equal where the compared texts are),
-    answer_key (equal where the answers are; '' for tasks without labels), shingles (number of
-    distinct word n-grams), bands (MinHash band keys; null for a text of fewer words than `ngram`,
-    which is compared for equality only).
+    answer_key (equal where the answers are; '' for tasks without labels), both of preference pairs as
+    `_pair_keys` says, shingles (number of distinct word n-grams), bands (MinHash band keys; null for a
+    text of fewer words than `ngram`, which is compared for equality only).
     """
     texts = compared_texts(records, params.answers_are_labels)
-    frame = records.select("record_id", "day", "source_rank").with_columns(
-        comparison_key=text.comparison_key(texts), answer_key=_answer_keys(records, params)
-    )
+    frame = records.select("record_id", "day", "source_rank")
+    if has_pairs(records):
+        frame = pl.concat([frame, _pair_keys(records)], how="horizontal")
+    else:
+        frame = frame.with_columns(
+            comparison_key=text.comparison_key(texts), answer_key=_answer_keys(records, params)
+        )
     measured = near.fingerprints(texts, params.near, params.ngram, memo)
     return pl.concat([frame, measured], how="horizontal").select(
         pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items()
@@ -144,17 +174,42 @@ def candidates(new: pl.DataFrame, history: pl.DataFrame, params: DedupParams) ->
     return Candidates(pairs, found.capped_buckets, found.left_out)
 
 
+def comparison_keys(records: pl.DataFrame, params: DedupParams) -> pl.Series:
+    """The comparison_key of each record alone, as `fingerprint` gives it."""
+    if has_pairs(records):
+        return _pair_keys(records)["comparison_key"]
+    return text.comparison_key(compared_texts(records, params.answers_are_labels))
+
+
+def shingle_hashes(records: pl.DataFrame, params: DedupParams) -> pl.Series:
+    """The set of shingles of each record, List(UInt64): what verification needs once the text is gone."""
+    sets = shingles.shingle_sets(compared_texts(records, params.answers_are_labels), params.ngram)
+    held = pl.DataFrame({"row": sets.owners(), "hash": sets.values}).group_by("row", maintain_order=True)
+    rows = pl.DataFrame({"row": pl.int_range(len(sets), eager=True)})
+    joined = rows.join(held.agg("hash"), on="row", how="left", maintain_order="left")
+    empty = pl.lit([], dtype=pl.List(pl.UInt64))
+    return joined.select(shingle_hashes=pl.col("hash").fill_null(empty)).to_series()
+
+
 def _sets_of(ids: pl.Series, records: pl.DataFrame, what: str, params: DedupParams) -> shingles.Ragged:
-    """The shingle sets of `ids`, in their order."""
-    found = ids.to_frame("record_id").join(
-        records.select("record_id", "messages"), on="record_id", how="left", maintain_order="left"
-    )
+    """The shingle sets of `ids`, in their order: remembered ones (column shingle_hashes), else of the texts."""
+    remembered = [name for name in ("shingle_hashes",) if name in records.columns]
+    sided = pl.concat([records.select("record_id", *remembered), text.turns(records)], how="horizontal")
+    found = ids.to_frame("record_id").join(sided, on="record_id", how="left", maintain_order="left")
     missing = ids.filter(~ids.is_in(records["record_id"].implode()))
     if len(missing):
         raise ValueError(
             f"dedup: {what} lacks {len(missing)} records, such as {missing[0]}: hand in every record named."
         )
-    return shingles.shingle_sets(compared_texts(found, params.answers_are_labels), params.ngram)
+    sets = shingles.shingle_sets(compared_texts(found, params.answers_are_labels), params.ngram)
+    if not remembered or found["shingle_hashes"].null_count() == found.height:
+        return sets
+    hashes = found["shingle_hashes"]
+    lengths = hashes.list.len().fill_null(0).to_numpy().astype(np.int64)
+    values = hashes.explode().drop_nulls().to_numpy().astype(np.uint64)
+    both = shingles.concat([sets, shingles.Ragged(values, shingles.offsets_of(lengths))])
+    places = np.arange(found.height, dtype=np.int64)
+    return both.take(np.where(hashes.is_not_null().to_numpy(), places + found.height, places))
 
 
 def _near_history(
@@ -232,8 +287,9 @@ def dedup(
     """Marks every record that repeats an earlier kept one. Returns TABLES["dedup"], by record_id.
 
     records: RECORDS of the range; fingerprints: theirs; history: FINGERPRINT of the kept records of
-    all earlier days; pairs: of `candidates`; history_records: record_id and messages of at least
-    every `other_id`.
+    all earlier days; pairs: of `candidates`; history_records: record_id, messages and, of preference
+    pairs, prompt_turns and rejected of at least every `other_id`. Where its text is gone, shingle_hashes (List(UInt64), null where it
+    is there) stands for it.
     Records are taken in (day, source_rank, record_id) order. reason `exact`: comparison_key and
     answer_key of an earlier kept record; `near`: Jaccard similarity of the shingle sets of at least
     `near.threshold` with an earlier kept record of the same answer_key. `twin` is the earliest such

@@ -1,4 +1,4 @@
-"""The filter step: rules over stored measurements; the first that fires gives the reason.
+"""The filter step: rules over stored measurements; the first that fires gives the reason, or a place in the queue.
 
 Lives here: the rules and their order, the verdict, the handwritten examples run through them.
 Keep out: how a signal is measured (`signals`); the verdict never looks at text, so a changed
@@ -17,7 +17,7 @@ import polars as pl
 
 from dataset_pipeline import records as model
 from dataset_pipeline.memo import Memo, direct
-from dataset_pipeline.records import Step
+from dataset_pipeline.records import IN_REVIEW, Step
 from dataset_pipeline.spec.models import SideLimits
 from dataset_pipeline.spec.params import FilterParams
 from dataset_pipeline.transforms.signals import measure
@@ -33,9 +33,17 @@ _EXAMPLE_DAY = dt.date(1970, 1, 1)
 """Handwritten examples have no collection day; the frame needs one."""
 
 
+_SHARES = ("_share", "_similarity")
+"""How limits that are shares end."""
+
+
 @dataclass(frozen=True)
 class Rule:
-    """A reason, the limit that decides it, and when it fires; `fires` is never null."""
+    """A reason, the limit that decides it, and when it fires; `fires` is never null.
+
+    is_share: the limit is a share that somebody estimated, so that what misses it by little may wait for a
+    person. A count (words, tokens, listed words) is the user's exact word.
+    """
 
     reason: str
     limit: str
@@ -43,13 +51,21 @@ class Rule:
     value: pl.Expr
     threshold: float | int
     fires: pl.Expr
+    measured: pl.Expr
+    is_share: bool = False
 
-    def detail(self) -> pl.Expr:
-        """Compact JSON with sorted keys: rule, side, threshold, value (shares to four places)."""
+    def is_borderline(self, margin: float) -> pl.Expr:
+        """Whether the value misses a share by less than `margin` times the limit; never null."""
+        if not self.is_share or margin <= 0:
+            return pl.lit(False)
+        return ((self.measured - self.threshold).abs() < margin * self.threshold).fill_null(False)
+
+    def detail(self, borderline: bool = False) -> pl.Expr:
+        """Compact JSON with sorted keys: borderline where it is, rule, side, threshold, value (shares to four places)."""
+        told = {"rule": self.limit, "side": self.side, "threshold": self.threshold}
         head = json.dumps(
-            {"rule": self.limit, "side": self.side, "threshold": self.threshold},
-            sort_keys=True, separators=(",", ":"),
-        )  # fmt: skip
+            told | ({"borderline": True} if borderline else {}), sort_keys=True, separators=(",", ":")
+        )
         value = pl.when(self.value.is_null()).then(pl.lit("null")).otherwise(self.value.cast(pl.String))
         return pl.concat_str(pl.lit(head[:-1] + ',"value":'), value, pl.lit("}"))
 
@@ -59,7 +75,8 @@ def _above(reason: str, limit: str, side: str, value: pl.Expr, threshold: float 
     if threshold is None:
         return []
     shown = value.round(4) if isinstance(threshold, float) else value
-    return [Rule(reason, limit, side, shown, threshold, (value > threshold).fill_null(False))]
+    fires = (value > threshold).fill_null(False)
+    return [Rule(reason, limit, side, shown, threshold, fires, value, limit.endswith(_SHARES))]
 
 
 def _below(reason: str, limit: str, side: str, value: pl.Expr, threshold: float | int | None) -> list[Rule]:
@@ -67,7 +84,8 @@ def _below(reason: str, limit: str, side: str, value: pl.Expr, threshold: float 
     if threshold is None:
         return []
     shown = value.round(4) if isinstance(threshold, float) else value
-    return [Rule(reason, limit, side, shown, threshold, (value < threshold).fill_null(False))]
+    fires = (value < threshold).fill_null(False)
+    return [Rule(reason, limit, side, shown, threshold, fires, value, limit.endswith(_SHARES))]
 
 
 def _side_rules(side: str, limits: SideLimits) -> list[Rule]:
@@ -102,23 +120,39 @@ def _empty_answer() -> Rule:
     signs = pl.col("answer_words").fill_null(0) + (pl.col("answer_symbol_share").fill_null(0.0) > 0).cast(
         pl.Int32
     )
-    return Rule("empty_answer", "min_answer_content", "answer", signs, 1, signs < 1)
+    return Rule("empty_answer", "min_answer_content", "answer", signs, 1, signs < 1, signs)
+
+
+def _pair_rules(params: FilterParams) -> list[Rule]:
+    """What is asked of the worse side of a preference pair: its form. That it is bad is why it is there.
+
+    Its columns are null for other records, and no rule fires.
+    """
+    signs = pl.col("rejected_words") + pl.col("rejected_symbols").fill_null(0)
+    limit, similarity = params.max_sides_similarity, pl.col("sides_similarity")
+    return [
+        Rule("empty_answer", "min_answer_content", "rejected", signs, 1, (signs < 1).fill_null(False), signs),
+        *_above("too_long", "max_words", "rejected", pl.col("rejected_words"), params.answer.max_words),
+        *_above("sides_alike", "max_sides_similarity", "both", similarity, limit),
+    ]
 
 
 def _rules(params: FilterParams) -> list[Rule]:
     """Every rule that is switched on, in the order in which they are asked.
 
-    Form of the answer, limits of the prompt, limits of the answer, tokens of both, automatic
-    replies, profanity. A label is judged by its form only: a limit meant for sentences says
-    nothing about it.
+    Form of the answer, limits of the prompt, limits of the answer, form of the worse answer, tokens of
+    both sides, automatic replies, profanity. A label is judged by its form only: a limit meant for
+    sentences says nothing about it. Tokens are those that a trainer sees at once: prompt and the longer
+    of two answers.
     """
-    tokens = pl.col("prompt_tokens").fill_null(0) + pl.col("answer_tokens").fill_null(0)
+    longer = pl.max_horizontal("answer_tokens", "rejected_tokens").fill_null(0)
+    tokens = pl.col("prompt_tokens").fill_null(0) + longer
     automatic = pl.col("is_automatic_reply").fill_null(False).cast(pl.Int32)
     labels = params.answers_are_labels
     return [
         *(_label_rules() if labels else [_empty_answer()]),
         *_side_rules("prompt", params.prompt),
-        *([] if labels else _side_rules("answer", params.answer)),
+        *([] if labels else [*_side_rules("answer", params.answer), *_pair_rules(params)]),
         *_above("too_many_tokens", "max_tokens", "both", tokens, params.max_tokens),
         *_above("automatic_reply", "automatic_replies", "prompt", automatic,
                 0 if params.drop_automatic_replies else None),
@@ -130,20 +164,39 @@ def _rules(params: FilterParams) -> list[Rule]:
 def decide(measured: pl.DataFrame, params: FilterParams) -> pl.DataFrame:
     """Adds kept, reason and detail to what `measure` returned; result: records.TABLES["filter"].
 
-    The first rule that fires, in the order of `_rules`, gives reason and detail. A limit that is
-    null is switched off. No text is read.
+    A limit that is null is switched off. No text is read. The first rule that fires, in the order of
+    `_rules`, gives reason and detail. But where every rule that fires is borderline, a share that misses
+    its limit by less than `review_margin` times the limit, the record is not dropped for good: it waits
+    `in_review`, with the detail of the first such rule and `"borderline": true`. Where some are and some
+    are not, the first that is not gives the reason.
     """
-    if "answer_lines" not in measured.columns:
-        # Rows read back from the published table: it does not hold the line count.
-        measured = measured.with_columns(answer_lines=pl.lit(None, pl.Int32))
+    measured = measured.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in _ABSENT.items() if name not in measured.columns
+    )
     rules = _rules(params)
-    fired = measured.with_columns(
-        reason=pl.coalesce(
-            pl.lit(None, pl.String), *(pl.when(r.fires).then(pl.lit(r.reason)) for r in rules)
-        ),
-        detail=pl.coalesce(pl.lit(None, pl.String), *(pl.when(r.fires).then(r.detail()) for r in rules)),
+    margin = params.review_margin
+    shares = [rule for rule in rules if rule.is_share and margin > 0]
+    given: list[tuple[pl.Expr, pl.Expr, pl.Expr]] = [
+        (rule.fires & ~rule.is_borderline(margin), pl.lit(rule.reason), rule.detail()) for rule in rules
+    ]
+    # Asked last: all that fires now is borderline.
+    given += [(rule.fires, pl.lit(IN_REVIEW), rule.detail(borderline=True)) for rule in shares]
+    decided = measured.with_columns(
+        reason=pl.coalesce(pl.lit(None, pl.String), *(pl.when(fires).then(word) for fires, word, _ in given)),
+        detail=pl.coalesce(pl.lit(None, pl.String), *(pl.when(fires).then(told) for fires, _, told in given)),
     ).with_columns(kept=pl.col("reason").is_null())
-    return model.conform(fired.select(list(model.TABLES[Step.FILTER])), Step.FILTER)
+    return model.conform(decided.select(list(model.TABLES[Step.FILTER])), Step.FILTER)
+
+
+_ABSENT = {
+    **{
+        name: dtype
+        for name, dtype in model.TABLES[Step.FILTER].items()
+        if name.startswith("rejected_") or name in ("sides_similarity", "review")
+    },
+    "rejected_symbols": pl.Int32,
+}
+"""What `measure` leaves out without preference pairs, and what the published table does not hold."""
 
 
 def filter_records(records: pl.DataFrame, params: FilterParams, memo: Memo = direct) -> pl.DataFrame:

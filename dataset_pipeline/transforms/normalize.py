@@ -1,6 +1,6 @@
 """The normalize step: texts cleaned, languages tagged, personal data replaced, foreign records dropped.
 
-Lives here: what is done to which side of a record, and the step's two rules. Keep out: how a text is
+Lives here: what is done to which side of a record, and the step's three rules. Keep out: how a text is
 cleaned (`cleaning`), told (`language`) or searched (`pii`).
 """
 
@@ -15,7 +15,7 @@ import polars as pl
 from dataset_pipeline import records as model
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.params import NormalizeParams
-from dataset_pipeline.text import is_answered, with_sides
+from dataset_pipeline.text import is_answered, rejected_side, with_sides
 from dataset_pipeline.transforms.cleaning import Profile, clean
 from dataset_pipeline.transforms.language import NO_LANGUAGE, can_be_told, detect
 from dataset_pipeline.transforms.pii import Finding, find_persons, find_pii, replaced, resolved
@@ -28,11 +28,11 @@ MIN_ODDS = 10.0
 languages: that lowers the spec's probability without speaking for another one (measured: of 27 of 4,535
 code answers 22 are told apart so, for 16 of 14,633 foreign sentences)."""
 
-SIDES = ("prompt", "answer")
+SIDES = ("prompt", "answer", "rejected")
 
 
 def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direct) -> pl.DataFrame:
-    """Clean every message, tag both sides' language, find or replace personal data, decide.
+    """Clean every message, tag each side's language, find or replace personal data, decide.
 
     In: the columns of `records.RECORDS`. Out: `records.TABLES['normalize']`, one row per record in the
     order they came, cleaned whether kept or not. `messages`: cleaned, with placeholders where
@@ -40,10 +40,12 @@ def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direc
     side without letters, and for the answer where answers are labels. `*_spec_probability`: null where
     no languages are asked for. `changes`, `pii_counts`: by name. `pii_spans`: characters of the cleaned
     message before placeholders; never the text itself. `clean_sha`: of what later steps read.
+    Of a preference pair `rejected` is cleaned, searched, tagged and counted like `messages`: its spans count
+    messages on after the last of `messages`. `rejected*` are null for other records.
 
-    Reasons: `empty_after_cleaning`, the prompt has nothing left. `language`, a side that is long enough
-    to tell has less than 0.02 probability of being in one of the spec's languages, and ten times that of
-    being in another.
+    Reasons: `empty_after_cleaning`, the prompt has nothing left, or an answer of a pair. `language`, a side
+    that is long enough to tell has less than 0.02 probability of being in one of the spec's languages, and ten
+    times that of being in another. `sides_alike`, the answers of a pair are equal as they would be released.
     Raises SpecError for a language the model does not know.
     """
     turns = _cleaned_turns(records, params, memo)
@@ -62,6 +64,10 @@ class _Turn(NamedTuple):
 
     content_sha: str
     messages: list[dict[str, str]]
+    """Those of the record, then those of the worse side."""
+    prompt_turns: int | None
+    own: int
+    """How many of `messages` are the record's."""
     changes: Counter[str]
     findings: list[list[Finding]]
 
@@ -77,7 +83,9 @@ def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams, memo: Memo) -
     answered = records.select(is_answered()).to_series().to_list()
     known: dict[tuple[str, Profile], tuple[str, dict[str, int]]] = {}
     turns: list[tuple[list[dict[str, str]], Counter[str], list[bool]]] = []
-    for messages, has_answer in zip(records["messages"].to_list(), answered, strict=True):
+    others = _others(records)
+    for own, other, has_answer in zip(records["messages"].to_list(), others, answered, strict=True):
+        messages = [*(own or ()), *other] if other else own
         changes: Counter[str] = Counter()
         cleaned, searched = [], []
         for position, message in enumerate(messages or ()):
@@ -99,16 +107,29 @@ def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams, memo: Memo) -
         _Turn(
             content_sha or "",
             cleaned,
+            prompt_turns,
+            len(cleaned) - len(other or ()),
             changes,
             [
                 _with_persons(message["content"], found[message["content"]], persons) if is_searched else []
                 for message, is_searched in zip(cleaned, searched, strict=True)
             ],
         )
-        for (cleaned, changes, searched), persons, content_sha in zip(
-            turns, names, records["content_sha"].to_list(), strict=True
+        for (cleaned, changes, searched), persons, content_sha, prompt_turns, other in zip(
+            turns,
+            names,
+            records["content_sha"].to_list(),
+            records["prompt_turns"].to_list(),
+            others,
+            strict=True,
         )
     ]
+
+
+def _others(records: pl.DataFrame) -> list[list[dict[str, str]] | None]:
+    """The turns of the worse side of each preference pair; None for other records."""
+    found = records["rejected"]
+    return [None] * records.height if found.null_count() == records.height else found.to_list()
 
 
 def _with_persons(text: str, found: list[Finding], names: list[str | None] | None) -> list[Finding]:
@@ -117,27 +138,38 @@ def _with_persons(text: str, found: list[Finding], names: list[str | None] | Non
 
 
 def _sides(turns: list[_Turn], params: NormalizeParams, memo: Memo) -> pl.DataFrame:
-    """prompt, answer and the language columns of both, one row per record."""
-    frame = pl.DataFrame({"messages": [turn.messages for turn in turns]}, schema={"messages": model.MESSAGES})
-    sides = with_sides(frame).drop("messages")
+    """SIDES and the language columns of each, one row per record."""
+    frame = pl.DataFrame(
+        {
+            "messages": [turn.messages[: turn.own] for turn in turns],
+            "prompt_turns": [turn.prompt_turns for turn in turns],
+            "rejected": [turn.messages[turn.own :] or None for turn in turns],
+        },
+        schema={"messages": model.MESSAGES, "prompt_turns": pl.Int32, "rejected": model.MESSAGES},
+    )
+    sides = with_sides(frame).select("prompt", "answer", rejected=rejected_side(frame))
     if params.answers_are_labels:
         sides = sides.with_columns(answer=pl.lit(None, pl.String))
-    tagged = [
-        detect(sides[side], params.languages, memo).rename(
-            {
-                "language": f"{side}_language",
-                "probability": f"{side}_language_probability",
-                "spec_probability": f"{side}_spec_probability",
-            }
+    return pl.concat([sides, *(_tags(sides[side], side, params, memo) for side in SIDES)], how="horizontal")
+
+
+def _tags(texts: pl.Series, side: str, params: NormalizeParams, memo: Memo) -> pl.DataFrame:
+    """The language columns of one side; a side that no record has costs nothing."""
+    names = {
+        "language": f"{side}_language",
+        "probability": f"{side}_language_probability",
+        "spec_probability": f"{side}_spec_probability",
+    }
+    if side != "prompt" and texts.null_count() == len(texts):
+        types = model.TABLES[model.Step.NORMALIZE]
+        return pl.DataFrame(
+            {name: pl.repeat(None, len(texts), dtype=types[name], eager=True) for name in names.values()}
         )
-        for side in SIDES
-    ]
-    return pl.concat([sides, *tagged], how="horizontal")
+    return detect(texts, params.languages, memo).rename(names)
 
 
 def _outcome(turn: _Turn, side: dict[str, Any], params: NormalizeParams) -> dict[str, Any]:
     """The columns of one record."""
-    reason, detail = _verdict(side, params)
     messages = turn.messages
     if params.pii.action == "replace":
         messages = [
@@ -149,15 +181,22 @@ def _outcome(turn: _Turn, side: dict[str, Any], params: NormalizeParams) -> dict
         for position, findings in enumerate(turn.findings)
         for f in findings
     ]
+    messages, rejected = messages[: turn.own], messages[turn.own :] or None
+    reason, detail = _verdict(side, params)
+    if reason is None and rejected is not None and messages[turn.prompt_turns :] == rejected:
+        reason = "sides_alike"
+        detail = {"rule": "equal_after_cleaning", "side": "both", "threshold": 1, "value": 1}
+    parts = [_json(messages), side["prompt_language"] or "", side["answer_language"] or ""]
+    # Only where there is one: what other records are hashed to says the same as before.
+    parts += [_json(rejected), side["rejected_language"] or ""] if rejected is not None else []
     return {
         "messages": messages,
+        "rejected": rejected,
         **{name: value for name, value in side.items() if name not in SIDES},
         "changes": _counts(turn.changes),
         "pii_counts": _counts(Counter(span["entity"] for span in spans)),
         "pii_spans": spans,
-        "clean_sha": model.sha256_text(
-            turn.content_sha, _json(messages), side["prompt_language"] or "", side["answer_language"] or ""
-        ),
+        "clean_sha": model.sha256_text(turn.content_sha, *parts),
         "kept": reason is None,
         "reason": reason,
         "detail": _json(detail) if detail else None,
@@ -166,14 +205,15 @@ def _outcome(turn: _Turn, side: dict[str, Any], params: NormalizeParams) -> dict
 
 def _verdict(side: dict[str, Any], params: NormalizeParams) -> tuple[str | None, dict[str, Any] | None]:
     """The reason and the detail of dropping a record; None, None where it is kept."""
-    chars = len((side["prompt"] or "").strip())
-    if chars == 0:
-        return "empty_after_cleaning", {
-            "rule": "empty_after_cleaning",
-            "side": "prompt",
-            "threshold": 1,
-            "value": 0,
-        }
+    # The answer of another record may be empty: it may have no label yet.
+    for name in SIDES if side["rejected"] is not None else ("prompt",):
+        if not (side[name] or "").strip():
+            return "empty_after_cleaning", {
+                "rule": "empty_after_cleaning",
+                "side": name,
+                "threshold": 1,
+                "value": 0,
+            }
     for name in SIDES:
         value, language = side[f"{name}_spec_probability"], side[f"{name}_language"]
         if value is None or value >= MIN_SPEC_PROBABILITY or language == NO_LANGUAGE:

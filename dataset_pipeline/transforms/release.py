@@ -7,7 +7,6 @@ card's words (`card`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,67 +14,11 @@ import polars as pl
 
 from dataset_pipeline.records import DAILY_STEPS, MESSAGES, RELEASE, Split, Step
 from dataset_pipeline.spec.models import Task
-from dataset_pipeline.transforms.label import contested, contradicting
+from dataset_pipeline.transforms.card import PairFacts
+from dataset_pipeline.transforms.comparing import TEXT_SHA, text_sha
 
 ORIGIN = ["record_id", "source", "source_id", "day", "uri", "line"]
 """Where a record is from: the first columns of provenance and of dropped."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """released: kept records to write, by record_id. withheld: kept records held back, with reason and detail."""
-
-    released: pl.DataFrame
-    withheld: pl.DataFrame
-
-
-def select(
-    records: pl.DataFrame,
-    labelled: pl.DataFrame,
-    answers_are_labels: bool,
-    deduplicated: pl.DataFrame | None = None,
-) -> Selection:
-    """Divide the records that split kept.
-
-    records: record_id, split, label, messages (cleaned) of every kept record. labelled:
-    TABLES['label'] of all days; deduplicated: TABLES['dedup'] of all days. Where answers are labels, every side of a contradiction is
-    withheld, also one whose other side a later step dropped: a person has to settle it.
-    """
-    ordered = records.sort("record_id")
-    if not answers_are_labels:
-        return Selection(ordered, _withheld(ordered.clear()))
-    sides = contradicting(labelled)
-    rivals = sides.group_by("prompt_key").agg(pl.col("record_id").sort().alias("sides"))
-    known = sides.join(rivals, on="prompt_key").select("record_id", "sides")
-    if deduplicated is not None:
-        # A near duplicate was dropped, and its equal says otherwise: the dropped side is not in `labelled`.
-        hidden = contested(deduplicated).select("record_id", sides=pl.concat_list("record_id", "others"))
-        known = pl.concat([known, hidden.join(known, on="record_id", how="anti")])
-    held = ordered.join(known, on="record_id", how="inner")
-    return Selection(ordered.join(held, on="record_id", how="anti").sort("record_id"), _withheld(held))
-
-
-def _withheld(held: pl.DataFrame) -> pl.DataFrame:
-    """record_id, reason, detail; the detail names the other sides (ids, at most twenty)."""
-    rows = [
-        (
-            record_id,
-            "contradiction",
-            orjson.dumps(
-                {
-                    "others": [s for s in sides if s != record_id][:20],
-                    "rule": "contradiction",
-                    "threshold": 1,
-                    "value": len(sides),
-                }
-            ).decode(),
-        )
-        for record_id, sides in (
-            held.select("record_id", "sides").iter_rows() if "sides" in held.columns else ()
-        )
-    ]
-    schema = {"record_id": pl.String, "reason": pl.String, "detail": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row").sort("record_id")
 
 
 def with_system_prompt(messages: list[dict[str, str]], system_prompt: str | None) -> list[dict[str, str]]:
@@ -117,17 +60,63 @@ def completion_row(messages: list[dict[str, str]], task: Task) -> dict[str, Any]
 JSONL_FORMATS = {"chat": chat_row, "alpaca": alpaca_row, "completion": completion_row}
 """Format to the function that makes one row of it. To add a format, add a function here."""
 
+PREFERENCE = "preference"
+"""The format of preference pairs, which are more than messages: `preference_row`."""
+
+
+def preference_row(
+    messages: list[dict[str, str]], prompt_turns: int, rejected: list[dict[str, str]], task: Task
+) -> dict[str, list[dict[str, str]]]:
+    """TRL's conversational form with an explicit prompt: {"prompt", "chosen", "rejected"}, each a list of messages.
+
+    The task's system prompt begins the prompt, unless the record has its own.
+    """
+    prompt = with_system_prompt(messages[:prompt_turns], task.system_prompt)
+    return {"prompt": prompt, "chosen": messages[prompt_turns:], "rejected": rejected}
+
+
+def _preference_rows(part: pl.DataFrame, task: Task) -> list[dict[str, list[dict[str, str]]]]:
+    pairs = part.select("messages", "prompt_turns", "rejected").iter_rows()
+    return [preference_row(messages, shared, rejected, task) for messages, shared, rejected in pairs]
+
 
 def jsonl_rows(released: pl.DataFrame, split: Split, name: str, task: Task) -> Iterator[bytes]:
-    """The lines of one split in one format, in record_id order, each with its newline."""
+    """The lines of one split in one format, in record_id order, each with its newline.
+
+    released: split and messages; for `preference` also prompt_turns and rejected (cleaned).
+    """
+    part = released.filter(pl.col("split") == split.value)
+    if name == PREFERENCE:
+        for slice_ in part.select("messages", "prompt_turns", "rejected").iter_slices(_ROWS_AT_ONCE):
+            for row in _preference_rows(slice_, task):
+                yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+        return
     shape = JSONL_FORMATS[name]
-    for messages in released.filter(pl.col("split") == split.value)["messages"].to_list():
+    for messages in part["messages"].to_list():
         yield orjson.dumps(shape(messages, task), option=orjson.OPT_APPEND_NEWLINE)
 
 
+_ROWS_AT_ONCE = 10_000
+"""Pairs that are Python lists at one time."""
+
+
 def parquet_rows(released: pl.DataFrame, split: Split, task: Task) -> pl.DataFrame:
-    """record_id, messages (with the system prompt), label, source, day; one schema in every split."""
+    """record_id, messages (with the system prompt), label, source, day; one schema in every split.
+
+    Of preference pairs record_id, prompt (with the system prompt), chosen, rejected, source, day.
+    """
     part = released.filter(pl.col("split") == split.value)
+    if task.type == PREFERENCE:
+        rows = _preference_rows(part, task)
+        return part.select(
+            "record_id",
+            *(
+                pl.Series(side, [row[side] for row in rows], dtype=MESSAGES)
+                for side in ("prompt", "chosen", "rejected")
+            ),
+            "source",
+            pl.col("day").dt.to_string("%Y-%m-%d"),
+        )
     messages = [with_system_prompt(turns, task.system_prompt) for turns in part["messages"].to_list()]
     return part.select(
         "record_id",
@@ -136,6 +125,28 @@ def parquet_rows(released: pl.DataFrame, split: Split, task: Task) -> pl.DataFra
         "source",
         pl.col("day").dt.to_string("%Y-%m-%d"),
     )
+
+
+def pair_facts(measured: pl.DataFrame) -> PairFacts | None:
+    """What the card says of preference pairs; None where there are none.
+
+    measured: answer_chars, rejected_chars and sides_similarity (TABLES['filter']) of the released records.
+    """
+    pairs = measured.filter(pl.col("rejected_chars").is_not_null())
+    if pairs.height == 0:
+        return None
+    chosen, rejected = pl.col("answer_chars"), pl.col("rejected_chars")
+    longer = ((chosen > rejected).cast(pl.Float64) + (chosen == rejected).cast(pl.Float64) / 2).mean()
+    similarity = pl.col("sides_similarity")
+    row = pairs.select(
+        pairs=pl.len(),
+        chosen_longer=longer,
+        chosen_chars=chosen.median(),
+        rejected_chars=rejected.median(),
+        similarity=similarity.median(),
+        similarity_high=similarity.quantile(0.95, "nearest"),
+    ).row(0, named=True)
+    return PairFacts(**row)
 
 
 def with_row_numbers(released: pl.DataFrame) -> pl.DataFrame:
@@ -160,7 +171,8 @@ def provenance(
         ["source", "day", "uri"], keep="any"
     )
     frame = (
-        released.select("record_id", "split", "row", "label")
+        released.with_columns(text_sha(released))
+        .select("record_id", "split", "row", "label", TEXT_SHA)
         .join(origin, on="record_id", how="left")
         .join(rights, on=["source", "day", "uri"], how="left")
         .with_columns(uses=pl.col("uses").list.sort().list.join(","))
@@ -175,7 +187,7 @@ def provenance(
 
 
 _NOT_MEASURED = frozenset(
-    {"record_id", "day", "messages", "kept", "reason", "detail", "bands", "comparison_key", "prompt_key", "answer_key",
+    {"record_id", "day", "messages", "rejected", "kept", "reason", "detail", "bands", "comparison_key", "prompt_key", "answer_key",
      "clean_sha", "label", "split", "twin", "similarity", "content_sha"}
 )  # fmt: skip
 

@@ -21,6 +21,10 @@ entities are read as what they stand for, except in chars and tokens.
 | compression_ratio | bytes after deflate / UTF-8 bytes; from COMPRESSIBLE_BYTES on, else null | 0… |
 | markup_share | characters of tags and HTML entities / all characters, an entity being one | 0 to 1 |
 | profane_words | occurrences of listed words | 0… |
+
+Of a preference pair `prompt` is what both sides share and `answer` the chosen side. The worse one is there
+because it is bad, so that only its length is measured (`rejected_words`, `rejected_chars`, `rejected_tokens`),
+and `sides_similarity`: see there. All four are null for other records.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import html
 import json
 import re
 import zlib
+from collections import Counter
 
 import polars as pl
 
@@ -142,6 +147,17 @@ def _without_encoded(texts: pl.Series) -> pl.Series:
     return texts.str.replace_all(ENCODED, " 0 ")
 
 
+_TOKENS_OF = text.folded(pl.col("plain")).str.extract_all(TOKEN)
+_CHARS_OF = pl.col("raw").str.len_chars().cast(pl.Int64)
+_WIDE_OF = pl.col("side").str.count_matches(rf"{UNSPACED_LETTER}|\p{{Hangul}}").cast(pl.Int64)
+
+
+def _tokens(params: FilterParams) -> pl.Expr:
+    """The estimate of tokens from `wide` and `chars`."""
+    spaced = (pl.col("chars") - pl.col("wide")) / params.chars_per_token
+    return (pl.col("wide") + spaced.ceil()).cast(pl.Int32)
+
+
 def side_signals(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
     """Every signal of the table in this module's docstring, one row a text, without a prefix.
 
@@ -155,14 +171,14 @@ def side_signals(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
         pl.DataFrame({"raw": texts, "side": shown, "plain": _without_encoded(shown)}).with_row_index("row")
         .with_columns(
             rest=side.str.replace_all(_LETTERS_AND_SPACE, ""),
-            chars=raw.str.len_chars().cast(pl.Int64),
+            chars=_CHARS_OF,
             visible=side.str.len_chars().cast(pl.Int64) - side.str.count_matches(r"\s").cast(pl.Int64),
             letters=plain.str.len_chars().cast(pl.Int64)
             - plain.str.count_matches(r"\s").cast(pl.Int64)
             - plain.str.replace_all(_LETTERS_AND_SPACE, "").str.len_chars().cast(pl.Int64),
             unspaced=side.str.count_matches(UNSPACED_LETTER).cast(pl.Int64),
-            wide=side.str.count_matches(rf"{UNSPACED_LETTER}|\p{{Hangul}}").cast(pl.Int64),
-            tokens_of=text.folded(plain).str.extract_all(TOKEN),
+            wide=_WIDE_OF,
+            tokens_of=_TOKENS_OF,
             entities=raw.str.count_matches(_ENTITY).cast(pl.Int64),
             short=one_each.str.len_chars().cast(pl.Int64),
             untagged=one_each.str.replace_all(_TAG, "").str.len_chars().cast(pl.Int64),
@@ -188,9 +204,7 @@ def side_signals(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
         chars=pl.col("chars").cast(pl.Int32),
         lines=side.str.strip_chars().str.count_matches(r"\r\n|[\n\r\x{0B}\x{0C}\x{85}\x{2028}\x{2029}]")
         .cast(pl.Int32) + (side.str.strip_chars() != "").cast(pl.Int32),
-        tokens=(pl.col("wide") + ((pl.col("chars") - pl.col("wide")) / params.chars_per_token).ceil()).cast(
-            pl.Int32
-        ),
+        tokens=_tokens(params),
         alpha_share=share(pl.col("letters"), counted),
         symbol_share=share(symbols, counted),
         digit_share=share(pl.col("digits"), counted),
@@ -215,9 +229,12 @@ def measure(records: pl.DataFrame, params: FilterParams, memo: Memo = direct) ->
 
     In: the columns of records.RECORDS (`messages` is what is read). Out: one row a record, in the
     order given, with records.SIDE_SIGNALS of both sides and `answer_lines` (Int32). No threshold is
-    applied; of params only chars_per_token, profane_add and profane_allow are read.
+    applied; of params only chars_per_token, profane_add and profane_allow are read. Where there are
+    preference pairs, also REJECTED_SIGNALS and sides_similarity.
     """
-    sided = text.with_sides(records.select("record_id", "day", "messages"))
+    sided = text.with_sides(
+        pl.concat([records.select("record_id", "day"), text.turns(records)], how="horizontal")
+    )
     frames = [sided.select("record_id", "day")]
     settings = json.dumps([params.chars_per_token, params.profane_add, params.profane_allow])
     for side in SIDES:
@@ -227,4 +244,64 @@ def measure(records: pl.DataFrame, params: FilterParams, memo: Memo = direct) ->
         "automatic_reply", VERSION, "", sided["prompt"],
         lambda texts: is_automatic_reply(texts).alias("is_automatic_reply").to_frame(),
     )  # fmt: skip
+    if "rejected" in records.columns and records["rejected"].null_count() < records.height:
+        rejected = text.rejected_side(records)
+        lengths = memo("lengths", VERSION, settings, rejected, lambda texts: _lengths(texts, params))
+        frames.append(lengths.select(pl.col(name).alias(f"rejected_{name}") for name in _LENGTHS))
+        similarity = sides_similarity(sided["answer"], rejected)
+        frames.append(similarity.alias("sides_similarity").to_frame())
     return pl.concat([*frames, replies], how="horizontal")
+
+
+_LENGTHS = ("words", "chars", "tokens", "symbols")
+REJECTED_SIGNALS = tuple(f"rejected_{name}" for name in _LENGTHS)
+"""Of the worse side of a preference pair. symbols: 1 for a text without words that is not only punctuation."""
+
+
+def _lengths(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
+    """words, chars and tokens as `side_signals` has them, and symbols; the other signals are not computed."""
+    shown = _unescaped(texts)
+    frame = pl.DataFrame({"raw": texts, "side": shown, "plain": _without_encoded(shown)}).select(
+        words=_TOKENS_OF.list.len().cast(pl.Int32), chars=_CHARS_OF, wide=_WIDE_OF
+    )
+    wordless = texts.filter(frame["words"] == 0)
+    signs = pl.DataFrame(
+        {"raw": wordless, "symbols": (side_signals(wordless, params)["symbol_share"] > 0).fill_null(False)}
+    )
+    found = texts.to_frame("raw").join(signs.unique(), on="raw", how="left", maintain_order="left")
+    return frame.select(
+        "words",
+        pl.col("chars").cast(pl.Int32),
+        tokens=_tokens(params),
+        symbols=found["symbols"].fill_null(False).cast(pl.Int32),
+    )
+
+
+def sides_similarity(chosen: pl.Series, rejected: pl.Series) -> pl.Series:
+    """Share of words that both answers have: Jaccard of the multisets of folded words, 0 to 1; null without a side.
+
+    A word that stands twice here and once there counts once in common. Order, case and punctuation do not
+    count; a text without words is taken as one word. 1.0: the same words.
+    """
+    sides = pl.DataFrame({"one": chosen, "other": rejected})
+    # Joined here and split there: a list of words is slow to hand over to Python, a text is not.
+    texts = sides.select(
+        pl.when(words == "").then(pl.col(name).str.strip_chars().str.replace_all(" ", "")).otherwise(words).alias(name)
+        for name in ("one", "other")
+        for words in (text.folded(pl.col(name)).str.extract_all(TOKEN).list.join(" "),)
+    )  # fmt: skip
+    shares = [
+        None if one is None or other is None else _jaccard(one.split(" "), other.split(" "))
+        for one, other in texts.iter_rows()
+    ]
+    return pl.Series(shares, dtype=pl.Float64)
+
+
+def _jaccard(one: list[str], other: list[str]) -> float:
+    left, common = Counter(one), 0
+    for word in other:
+        count = left.get(word, 0)
+        if count:
+            left[word] = count - 1
+            common += 1
+    return common / (len(one) + len(other) - common)

@@ -1,13 +1,11 @@
 """split: which records train, validate and test, and which may do neither.
 
-Lives here: the assignment of groups by hash, and the verdicts that keep test text out of train.
-Keep out: MinHash and Jaccard (`near`), the order of verdicts within a range (`first_kept`),
-fetching texts of earlier days (the caller).
+Lives here: what a group is, and the verdicts that keep test text out of train. Keep out: which split a group goes
+to (`assignment`), MinHash and Jaccard (`near`), the order of verdicts within a range (`first_kept`), fetching
+texts of earlier days (the caller).
 """
 
 from __future__ import annotations
-
-import hashlib
 
 import numpy as np
 import polars as pl
@@ -17,6 +15,7 @@ from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import TABLES, Split, Step, conform
 from dataset_pipeline.spec.params import SplitParams
 from dataset_pipeline.transforms import near, shingles
+from dataset_pipeline.transforms.assignment import GROUPS, assigned, no_lock, uses_lock
 from dataset_pipeline.transforms.dedup import ORDER, compared_texts
 from dataset_pipeline.transforms.first_kept import Members, first_kept_near
 
@@ -41,7 +40,7 @@ def group_key(records: pl.DataFrame) -> pl.Series:
 
     As collected, so that a better scrubber moves nothing. records: group, collected_messages.
     """
-    collected = text.with_sides(records.select(messages="collected_messages"))["prompt"]
+    collected = text.with_sides(text.turns(records, "collected_"))["prompt"]
     keys = text.comparison_key(collected.fill_null(""))
     return records.select(
         pl.when(pl.col("group").is_not_null())
@@ -51,32 +50,29 @@ def group_key(records: pl.DataFrame) -> pl.Series:
     ).to_series()
 
 
-def uniform(seed: int, key: str) -> float:
-    """A number in [0, 1) that only seed and key decide: sha256("<seed>\\x1f<key>") / 2**256."""
-    digest = hashlib.sha256(f"{seed}\x1f{key}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest, "big") / 2**256
+def groups(records: pl.DataFrame) -> pl.DataFrame:
+    """assignment.GROUPS of `records`, a row each. records: day, label; and group_key, or what it is made of."""
+    return records.select("day", "label").with_columns(group_key=_keys(records)).select(*GROUPS)
 
 
-def assigned(keys: pl.Series, params: SplitParams) -> pl.Series:
-    """The split of each group key: test below its ratio, then validation, then train."""
-    test, validation = params.ratios.test, params.ratios.test + params.ratios.validation
-    distinct = keys.unique().sort()
-    splits = [
-        Split.TEST.value if u < test else Split.VALIDATION.value if u < validation else Split.TRAIN.value
-        for u in (uniform(params.seed, key) for key in distinct)
-    ]
-    known = pl.DataFrame({"key": distinct, "split": pl.Series(splits, dtype=pl.String)})
-    return keys.to_frame("key").join(known, on="key", how="left", maintain_order="left")["split"]
+def _keys(records: pl.DataFrame) -> pl.Series:
+    """Group keys, computed once: whoever has added them as a column spares doing it again."""
+    return records["group_key"] if "group_key" in records.columns else group_key(records)
 
 
-def fingerprint(records: pl.DataFrame, params: SplitParams, memo: Memo = direct) -> pl.DataFrame:
+def fingerprint(
+    records: pl.DataFrame, params: SplitParams, memo: Memo = direct, splits: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Row-local measurements of RECORDS with cleaned `messages` and `collected_messages`: FINGERPRINT.
+
+    splits: assignment.SPLITS of every group of `records`; may be left out for strategy hash alone, which needs
+    no memory. records may bring `group_key`.
 
     bands is null for a text of fewer words than a shingle, which is compared for equality only;
     answer_key is the label, or '' where answers are free.
     """
     texts = compared_texts(records, params.answers_are_labels)
-    keys = group_key(records)
+    keys = _keys(records)
     answers = (
         records["label"].fill_null("")
         if params.answers_are_labels
@@ -84,7 +80,7 @@ def fingerprint(records: pl.DataFrame, params: SplitParams, memo: Memo = direct)
     )
     facts = records.select("record_id", "day", "source_rank").with_columns(
         group_key=keys,
-        split=assigned(keys, params),
+        split=_splits_of(keys, params, splits),
         comparison_key=text.comparison_key(texts),
         answer_key=answers,
     )
@@ -92,6 +88,21 @@ def fingerprint(records: pl.DataFrame, params: SplitParams, memo: Memo = direct)
     return pl.concat([facts, measured], how="horizontal").select(
         pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items()
     )
+
+
+def _splits_of(keys: pl.Series, params: SplitParams, splits: pl.DataFrame | None) -> pl.Series:
+    """The split of each key. Raises ValueError where one has none: no record may be left out in silence."""
+    if splits is None:
+        if uses_lock(params):
+            raise ValueError(f"strategy {params.strategy} needs splits: hand over what `assigned` returns.")
+        nothing = {"day": pl.lit(None, pl.Date), "label": pl.lit(None, pl.String)}
+        splits, _ = assigned(keys.to_frame("group_key").with_columns(**nothing), params, no_lock())
+    found = keys.to_frame("group_key").join(splits, on="group_key", how="left", maintain_order="left")[
+        "split"
+    ]
+    if found.null_count():
+        raise ValueError(f"{found.null_count()} records have no split: assign the groups of all records.")
+    return found
 
 
 def candidates(new: pl.DataFrame, history: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
@@ -141,10 +152,12 @@ def split_records(
 
 
 def split_all(records: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
-    """`split_records` of one range without earlier days."""
+    """`split_records` of one range without earlier days and without a lock."""
     nothing = pl.DataFrame(schema=FINGERPRINT)
     pairs = pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
-    return split_records(records, fingerprint(records, params), nothing, pairs, records.clear(), params)
+    splits, _ = assigned(groups(records), params, no_lock())
+    prints = fingerprint(records, params, direct, splits)
+    return split_records(records, prints, nothing, pairs, records.clear(), params)
 
 
 def _positioned(frame: pl.DataFrame) -> pl.DataFrame:
@@ -177,9 +190,8 @@ def _with_equals(fair: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
 def _sets(ids: pl.Series, records: pl.DataFrame, params: SplitParams) -> shingles.Ragged:
     """Shingle sets of `ids` in their order; a text too short to shingle is one shingle of its own words,
     so that it is near its equals and nothing else."""
-    found = ids.to_frame("record_id").join(
-        records.select("record_id", "messages"), on="record_id", how="left", maintain_order="left"
-    )
+    sided = pl.concat([records.select("record_id"), text.turns(records)], how="horizontal")
+    found = ids.to_frame("record_id").join(sided, on="record_id", how="left", maintain_order="left")
     texts = compared_texts(found, params.answers_are_labels)
     sets = shingles.shingle_sets(texts, params.ngram)
     keys = text.comparison_key(texts)

@@ -82,6 +82,8 @@ def _record(found: Conversation, here: str) -> Iterator[str]:
         yield f"  {turn['role']}: {scrubbed(turn['content'], persons)}"
     if len(messages) > SHOWN_TURNS:
         yield f"  … {len(messages) - SHOWN_TURNS} more turns"
+    for turn in (found.rejected or ())[:SHOWN_TURNS]:
+        yield f"  rejected {turn['role']}: {scrubbed(turn['content'], persons)}"
     beside = {
         "label": found.label,
         "id": found.source_id,

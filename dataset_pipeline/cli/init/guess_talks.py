@@ -61,8 +61,8 @@ def preference(columns: Sequence[Column]) -> Guess | None:
         fields["input"] = prompt.name
     if (system := by_key.get("system") or by_key.get("system_prompt")) and system.is_text:
         fields["system"] = system.name
-    note = "The rows are preference pairs. Preference datasets are not built yet: the chosen side is used."
-    return Guess("chat", "preference", Fields(**fields), notes=(note,))
+    note = "The rows are preference pairs. With type: chat and formats: [chat, parquet] the chosen side alone is used."
+    return Guess("preference", "preference", Fields(**fields), notes=(note,))
 
 
 TREE_COLUMNS = frozenset({"prompt", "message_tree_id", "message_id", "replies", "text", "role", "rank"})

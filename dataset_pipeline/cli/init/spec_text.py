@@ -17,6 +17,7 @@ from dataset_pipeline.spec.reading import Fields, Reading
 _BEHAVIOR = {
     "classification": "Read one message and answer with exactly one label.",
     "chat": "Answer the last message of the conversation.",
+    "preference": "Answer the last message of the conversation.",
     "completion": "Continue the text.",
 }
 
@@ -67,7 +68,9 @@ def spec_text(
         f"  behavior: {quoted(_BEHAVIOR.get(guess.task, 'Answer the message.'))}",
     ]
     lines += [f"  # {comment(note)}" for note in guess.notes]
-    lines.append(f"  type: {guess.task}        # classification | instruction | chat | completion")
+    lines.append(
+        f"  type: {guess.task}        # classification | instruction | chat | completion | preference"
+    )
     if guess.task == "classification":
         what = (
             "# label: its definition" if guess.labels else "# label: its definition; these are placeholders"

@@ -1,0 +1,86 @@
+"""The annotations: what several people answered about the same items, their consensus and their agreement.
+
+Lives here: reading the spec's annotation files, what is shown to their gate. Keep out: how a consensus is made
+(`transforms.annotations`), publishing (`inputs`), what a label becomes (`transforms.label`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import polars as pl
+
+from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets.context import Context, Made
+from dataset_pipeline.assets.listing import files_of, hashes_of, rows_of
+from dataset_pipeline.expectations.annotations import annotation_frames, annotations_suite
+from dataset_pipeline.records import ANNOTATIONS, TABLES, content_hash
+from dataset_pipeline.spec.params import AnnotationsParams
+from dataset_pipeline.spec.reading import Reading, format_of
+from dataset_pipeline.storage import frames
+from dataset_pipeline.transforms.agreement import agreement
+from dataset_pipeline.transforms.annotations import Unusable, answers, missing_columns, resolved
+from dataset_pipeline.transforms.consensus import consensus
+
+
+@dataclass(frozen=True)
+class _Found:
+    answers: pl.DataFrame
+    unusable: list[Unusable]
+
+
+def annotations_recipe(context: Context) -> recipes.Recipe:
+    """The files, and whom they mean."""
+    params = cast(AnnotationsParams, context.params[ANNOTATIONS])
+    reads = hashes_of(context, [(s.path, _place(n)) for n, s in enumerate(params.sets)])
+    if reads:
+        found = _found(context, params)
+        reads["records named"] = content_hash(found.answers.select("record", "source", "source_id", "state"))
+    return recipes.recipe(ANNOTATIONS, params.hash(), reads)
+
+
+def annotations_made(context: Context) -> Made:
+    """Answers, consensus and agreement. Raises SpecError for a file that is none of annotations."""
+    params = cast(AnnotationsParams, context.params[ANNOTATIONS])
+    found = _found(context, params)
+    decided = consensus(found.answers, params)
+    measured = agreement(found.answers, decided, params)
+
+    def judged(staged: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return annotation_frames(
+            staged[ANNOTATIONS], staged["consensus"], staged["agreement"], found.unusable
+        )
+
+    tables = {ANNOTATIONS: found.answers, "consensus": decided, "agreement": measured}
+    return Made(tables, annotations_suite(params.min_agreement), judged, _notes(measured))
+
+
+def _place(number: int) -> str:
+    return f"label.annotations[{number}]"
+
+
+def _found(context: Context, params: AnnotationsParams) -> _Found:
+    parts: list[pl.DataFrame] = []
+    unusable: list[Unusable] = []
+    names = frozenset(source.name for source in context.project.spec.sources)
+    for number, one in enumerate(params.sets):
+        for uri, path in files_of(context, one.path, _place(number)):
+            reading = Reading(format=format_of(uri), encoding=one.encoding, delimiter=one.delimiter)
+            lacking = lambda columns, one=one: missing_columns(columns, one)  # noqa: E731
+            listed = rows_of([(uri, path)], reading, lacking)
+            said, bad = answers(listed.rows, one, params, names)
+            parts.append(said)
+            unusable += [*bad, *(Unusable(*broken) for broken in listed.broken)]
+    if not parts:
+        return _Found(pl.DataFrame(schema=TABLES[ANNOTATIONS]), unusable)
+    known = frames.known_records(context.warehouse)
+    return _Found(resolved(pl.concat(parts), known), unusable)
+
+
+def _notes(measured: pl.DataFrame) -> tuple[str, ...]:
+    alpha = measured.filter((pl.col("measure") == "alpha") & pl.col("value").is_not_null())
+    return tuple(
+        f"Krippendorff's alpha {value:.3f} over {n} items"
+        for value, n in alpha.select("value", "n").iter_rows()
+    )

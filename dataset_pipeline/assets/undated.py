@@ -1,0 +1,160 @@
+"""What reviews, erasures, annotations and the split lock say about the records of a day.
+
+Lives here: joining published inputs without days with the ids of records, for the steps that read them and for
+the recipes of their days. Keep out: reading files of people (`reviewing`, `annotating`), deciding (`transforms`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import cached_property
+
+import polars as pl
+
+from dataset_pipeline.assets.context import Context
+from dataset_pipeline.assets.recipes import Latest
+from dataset_pipeline.records import ANNOTATIONS, COUNT, REVIEWS, Step, content_hash, empty
+from dataset_pipeline.spec.params import SplitParams
+from dataset_pipeline.storage import frames, split_lock
+from dataset_pipeline.transforms import assignment
+from dataset_pipeline.transforms.erasure import erased
+from dataset_pipeline.transforms.reviews import naming
+
+REVIEWED_STEPS = (Step.FILTER, Step.DECONTAMINATE, Step.LABEL)
+"""The steps that a verdict of a person can overrule."""
+
+ERASED_FACTS = ("record_id", "because", "place")
+"""Of an erased record: why, and the line of the review that asked for it."""
+
+CONSENSUS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_id": pl.String,
+    "day": pl.Date,
+    "label": pl.String,
+    "answers": pl.Int32,
+    "agreement": pl.Float64,
+    "votes": pl.List(COUNT),
+}
+"""The consensus on a record, as `label` reads it; label is null for a tie."""
+
+
+class Undated:
+    """Everything without a day, as published when it is asked first."""
+
+    def __init__(self, context: Context, latest: Latest):
+        self._context = context
+        self._warehouse = context.warehouse
+        # What was published empty is not asked for: a query costs 15 ms, and most projects name no such files.
+        self._filled = {step for (step, day), p in latest.items() if day is None and p.row_count}
+
+    # --- frames -----------------------------------------------------------------------------
+
+    @cached_property
+    def reviews(self) -> pl.DataFrame:
+        return self._table(REVIEWS, REVIEWS)
+
+    @cached_property
+    def erasures(self) -> pl.DataFrame:
+        return self._table(REVIEWS, "erasures")
+
+    def _table(self, published: str, table: str) -> pl.DataFrame:
+        return self._warehouse.table(table) if published in self._filled else empty(table)
+
+    @cached_property
+    def _known(self) -> pl.DataFrame:
+        """Ids of all collected records; asked only where somebody said something about one."""
+        return frames.known_records(self._warehouse)
+
+    @cached_property
+    def _named(self) -> dict[Step, pl.DataFrame]:
+        if self.reviews.height == 0:
+            return {}
+        return {step: naming(self.reviews, self._known, step) for step in REVIEWED_STEPS}
+
+    def named(self, step: Step, days: Sequence[dt.date]) -> pl.DataFrame | None:
+        """The verdicts on records of `days` that act in `step`; None where there is none."""
+        found = self._named.get(step)
+        if found is None:
+            return None
+        of_days = found.filter(pl.col("day").is_in(list(days)))
+        return of_days if of_days.height else None
+
+    @cached_property
+    def _consensus(self) -> pl.DataFrame:
+        decided = self._table(ANNOTATIONS, "consensus")
+        if decided.height == 0:
+            return pl.DataFrame(schema=CONSENSUS)
+        known = self._known.select("record_id", "day", "source", "source_id")
+        columns = ["label", "answers", "agreement", "votes"]
+        by_id = decided.filter(pl.col("record").is_not_null()).join(
+            known.select("record_id", "day"), left_on="record", right_on="record_id"
+        )
+        by_source = (
+            decided.filter(pl.col("record").is_null() & pl.col("source_id").is_not_null())
+            .select("source", "source_id", *columns)
+            .join(known, on=["source", "source_id"])
+            .join(by_id.select(record_id="record"), on="record_id", how="anti")
+        )
+        both = [
+            by_id.select(pl.col("record").alias("record_id"), "day", *columns),
+            by_source.select(*CONSENSUS),
+        ]
+        return pl.concat(both).unique("record_id", keep="first", maintain_order=True).sort("record_id")
+
+    def consensus(self, days: Sequence[dt.date]) -> pl.DataFrame | None:
+        """CONSENSUS of the records of `days`; None where nobody annotated one."""
+        of_days = self._consensus.filter(pl.col("day").is_in(list(days)))
+        return of_days if of_days.height else None
+
+    @cached_property
+    def _erased(self) -> pl.DataFrame:
+        if self.erasures.height == 0:
+            return pl.DataFrame(schema=dict.fromkeys(ERASED_FACTS, pl.String) | {"day": pl.Date})
+        found = erased(self._known, self.erasures).with_columns(place=pl.format("{}:{}", "uri", "line"))
+        return found.join(self._known.select("record_id", "day"), on="record_id")
+
+    @cached_property
+    def lock(self) -> pl.DataFrame:
+        """LOCK of the split strategy, empty where it needs none. Raises SpecError for a broken file."""
+        if self._uses_lock:
+            return split_lock.read(self._context.project.lock_path)
+        return pl.DataFrame(schema=assignment.LOCK)
+
+    @property
+    def _uses_lock(self) -> bool:
+        params = self._context.params[Step.SPLIT]
+        assert isinstance(params, SplitParams)
+        return params.strategy != "hash"
+
+    # --- recipes ----------------------------------------------------------------------------
+
+    def reads(self, step: Step, day: dt.date) -> dict[str, str]:
+        """What a recipe of `step` on `day` reads of all this; nothing where nothing names its records."""
+        if step == Step.INGEST:
+            return self.erasure_reads(self._erased.filter(pl.col("day") == day))
+        if step == Step.SPLIT:
+            groups = self._split_groups.get(day)
+            return self.lock_reads(groups) if groups is not None else {}
+        found: dict[str, str] = {}
+        if step in REVIEWED_STEPS and (named := self.named(step, [day])) is not None:
+            found["reviews"] = content_hash(named)
+        if step == Step.LABEL and (decided := self.consensus([day])) is not None:
+            found[ANNOTATIONS] = content_hash(decided)
+        return found
+
+    @staticmethod
+    def erasure_reads(rows: pl.DataFrame) -> dict[str, str]:
+        """rows: ERASED_FACTS of the erased records of one day."""
+        return {"erasures": content_hash(rows.select(ERASED_FACTS))} if rows.height else {}
+
+    def lock_reads(self, groups: pl.Series) -> dict[str, str]:
+        """groups: the group keys of one day."""
+        return {"split lock": assignment.lock_hash(groups, self.lock)} if self._uses_lock else {}
+
+    @cached_property
+    def _split_groups(self) -> dict[dt.date, pl.Series]:
+        if not self._uses_lock:
+            return {}
+        found = self._warehouse.query(f'SELECT DISTINCT day, group_key FROM main."{Step.SPLIT}"')
+        parts = found.partition_by("day", as_dict=True) if found.height else {}
+        return {key[0]: part["group_key"] for key, part in parts.items()}
