@@ -39,10 +39,10 @@ contracts: env
 	$(BIN)/lint-imports
 
 tests: env
-	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 2
+	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 3
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
-	$(BIN)/pytest -m real_data -n 2
+	$(BIN)/pytest -m real_data -n 3
 
 test-servers: env ## tests against a database and an object store that they start on 127.0.0.1
 	$(BIN)/pytest -m servers
@@ -62,4 +62,4 @@ lock: env ## renew requirements.txt: hashes, no addresses
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.txt
 
 clean: ## remove the environment and the sample's state
-	rm -rf $(VENV) build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb*
+	rm -rf $(VENV) build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb* data/review_queue.csv

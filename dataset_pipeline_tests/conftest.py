@@ -19,6 +19,7 @@ from dataset_pipeline.assets.engine import context_of, run_step
 from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.releasing import run_release
+from dataset_pipeline.assets.reporting import run_report
 from dataset_pipeline.records import DAILY_STEPS, Step
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage.locks import release_run_lock
@@ -26,7 +27,9 @@ from dataset_pipeline.storage.sources import calendar
 from dataset_pipeline_tests.test_expectations_common import Made, made_of
 
 SAMPLE = Path(__file__).parent.parent / "data"
-_STATE = shutil.ignore_patterns("warehouse.duckdb*", "cache.duckdb*", "releases", ".dagster")
+_STATE = shutil.ignore_patterns(
+    "warehouse.duckdb*", "cache.duckdb*", "releases", ".dagster", "review_queue.csv"
+)
 
 
 def sample_context(root: Path) -> Context:
@@ -47,6 +50,7 @@ def run_whole(root: Path, run_id: str = "whole") -> Context:
     for step in DAILY_STEPS:
         run_step(context, step, days, run_id)
     run_release(context, status_of(context), run_id)
+    run_report(context, run_id)
     return context
 
 

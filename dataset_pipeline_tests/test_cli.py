@@ -179,8 +179,6 @@ def test_cli_status_says_what_is_published(mixed: tuple[Path, Result]) -> None:
         result.exit_code == 0 and told["release"] == released(path)[0] and told["release_is_current"] is True
     )
     assert {(e["step"], e["day"], e["state"]) for e in told["steps"]} == {
-        ("reviews", None, "published"),
-        ("annotations", None, "published"),
         ("protected", None, "published"),
         *((str(step), f"2026-03-0{n}", "published") for step in Step for n in (1, 2, 3)),
     }

@@ -239,6 +239,7 @@ def test_retention_days_without_texts_are_told_by_step(root, monkeypatch):
     assert rewriting.days_without_texts(context.warehouse, DAYS[3:], Step.DEDUP) == []
 
 
+@pytest.mark.faults
 def test_retention_changed_threshold_after_removal_is_a_project_that_never_removed(tmp_path):
     """Through the command line: the days are read again from the raw files, decided, and emptied again."""
     near = {"dedup": {"near": {"threshold": 0.8, "ngram": 3}}}

@@ -184,7 +184,7 @@ def test_sample_release_withholds_both_sides_of_each_contradiction(sample_root: 
     withheld = pl.read_parquet(folder / "dropped.parquet").filter(pl.col("reason") == "contradiction")
     expected = {(r["source"], r["source_id"]) for r in PLANTED if r["plant"] == "contradiction"}
     assert set(withheld.select("source", "source_id").iter_rows()) == expected
-    assert len(expected) == 12
+    assert len(expected) == 10
 
 
 def test_sample_release_accounts_for_every_row_of_every_file(sample_root: Path) -> None:
@@ -199,8 +199,33 @@ def test_sample_release_accounts_for_every_row_of_every_file(sample_root: Path) 
 
 def test_sample_suspects_wait_in_review(verdicts: pl.DataFrame) -> None:
     waiting = verdicts.filter(pl.col("reason") == IN_REVIEW)
-    assert waiting.height == 2
-    assert set(waiting["step"]) == {"decontaminate"}
+    assert sorted(waiting.select("step", "source_id").iter_rows()) == [
+        ("decontaminate", "T-49492"),
+        ("label", "T-49904"),
+    ]
+
+
+def test_sample_labels_of_people_go_before_those_of_the_source(sample_root: Path) -> None:
+    warehouse = Warehouse(sample_root / "warehouse.duckdb")
+    origins = warehouse.table(Step.INGEST).select("record_id", "source_id")
+    labels = warehouse.table(Step.LABEL).join(origins, on="record_id").filter("kept")
+    by = {
+        key[0]: set(part["source_id"])
+        for key, part in labels.partition_by("label_origin", as_dict=True).items()
+    }
+    assert by["review"] == {"T-48468", "T-49800"}
+    assert {r["source_id"] for r in PLANTED if r["plant"] == "voted"} <= by["annotations"]
+    assert len(by["annotations"]) == 54
+    [alpha] = warehouse.table("agreement").filter(pl.col("measure") == "alpha")["value"]
+    assert 0.85 < alpha < 1.0
+
+
+def test_sample_queue_lists_what_waits_without_personal_data(sample_root: Path) -> None:
+    queue = pl.read_csv(sample_root / "review_queue.csv", infer_schema=False)
+    assert set(queue["step"]) == {"label", "decontaminate"}
+    sides = queue.filter(pl.col("reason") == "contradiction")
+    assert sides["case"].to_list() == [str(n) for n in range(1, 6) for _ in range(2)]
+    assert "T-49904" in queue.filter(pl.col("reason") == IN_REVIEW)["id"].to_list()
 
 
 def test_sample_unplanted_messages_share_no_eight_words_in_a_row(sample_root: Path) -> None:

@@ -146,9 +146,11 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
         days = [dt.date.fromisoformat(key) for key in context.partition_keys]
         ran = _Run(context, step, project)
         yield from ran.checks(lambda work: run_step(work, step, days, context.run_id))
-        for day, metadata in _day_metadata(ran, days).items():
+        with ran.work.warehouse.reading():
+            of_days, of_step = _day_metadata(ran, days), _step_metadata(ran, days)
+        for day, metadata in of_days.items():
             context.add_asset_metadata(metadata, partition_key=day.isoformat())
-        yield dg.MaterializeResult(metadata=_step_metadata(ran, days))
+        yield dg.MaterializeResult(metadata=of_step)
 
     return daily
 

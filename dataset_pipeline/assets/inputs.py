@@ -7,6 +7,7 @@ Lives here: `run_input` and the recipes of all three. Keep out: what each reads 
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.annotating import annotations_made, annotations_recipe
@@ -25,6 +26,7 @@ from dataset_pipeline.records import (
     content_hash,
     sha256_text,
 )
+from dataset_pipeline.spec.params import AnnotationsParams, ReviewsParams
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
 
@@ -37,15 +39,29 @@ def input_recipes(context: Context) -> dict[str, recipes.Recipe]:
     return {name: _RECIPES[name](context) for name in INPUTS}
 
 
+def idle_inputs(context: Context, latest: recipes.Latest) -> frozenset[str]:
+    """Reviews and annotations of which the spec names no file and nothing is published: there is nothing to make."""
+    named = {
+        REVIEWS: cast(ReviewsParams, context.params[REVIEWS]).paths,
+        ANNOTATIONS: cast(AnnotationsParams, context.params[ANNOTATIONS]).sets,
+    }
+    return frozenset(
+        name
+        for name, files in named.items()
+        if not files and ((published := latest.get((name, None))) is None or not published.row_count)
+    )
+
+
 def stale_inputs(context: Context) -> list[str]:
     """The inputs whose newest publication is not what they would be made of now."""
     latest = context.warehouse.latest()
-    now = input_recipes(context)
-    return [
-        name
-        for name in INPUTS
-        if (published := latest.get((name, None))) is None or published.recipe != now[name].hash
-    ]
+    now, idle = input_recipes(context), idle_inputs(context, latest)
+    stale = []
+    for name in INPUTS:
+        published = latest.get((name, None))
+        if name not in idle and (published is None or published.recipe != now[name].hash):
+            stale.append(name)
+    return stale
 
 
 def run_input(context: Context, name: str, run_id: str) -> Outcome:
@@ -88,5 +104,5 @@ def run_input(context: Context, name: str, run_id: str) -> Outcome:
 
 
 def run_inputs(context: Context, run_id: str) -> list[Outcome]:
-    """All inputs, in their order."""
-    return [run_input(context, name, run_id) for name in INPUTS]
+    """All inputs that are not up to date, in their order."""
+    return [run_input(context, name, run_id) for name in stale_inputs(context)]

@@ -13,7 +13,7 @@ from enum import StrEnum
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import file_map
-from dataset_pipeline.assets.inputs import input_recipes
+from dataset_pipeline.assets.inputs import idle_inputs, input_recipes
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.records import DAILY_STEPS, INPUTS, PROTECTED, Step
 from dataset_pipeline.storage.publishing import Day
@@ -86,24 +86,25 @@ def status_of(context: Context) -> Status:
 
     Raises SpecError for a file of reviews, annotations or evaluation sets that cannot be read.
     """
-    latest = context.warehouse.latest()
-    undated = Undated(context, latest)
-    files = file_map(context)
-    published_days = {day for (step, day) in latest if day is not None and step in DAILY_STEPS}
-    days = tuple(sorted({*calendar(context.project, context.found), *published_days}))
-    if context.project.spec.start is not None:
-        days = tuple(day for day in days if day >= context.project.spec.start)
-    now = input_recipes(context)
-    entries = [_input_status(name, latest, now[name]) for name in INPUTS]
-    is_protected_current = all(e.state is State.PUBLISHED for e in entries if e.step == PROTECTED)
-    for day in days:
-        behind: str | None = None
-        for step in DAILY_STEPS:
-            entry = _day_status(context, undated, step, day, latest, files, behind, is_protected_current)
-            entries.append(entry)
-            if behind is None and entry.state is not State.PUBLISHED:
-                behind = step
-    return Status(days, tuple(entries))
+    with context.warehouse.reading():
+        latest = context.warehouse.latest()
+        undated = Undated(context, latest)
+        files = file_map(context)
+        published_days = {day for (step, day) in latest if day is not None and step in DAILY_STEPS}
+        days = tuple(sorted({*calendar(context.project, context.found), *published_days}))
+        if context.project.spec.start is not None:
+            days = tuple(day for day in days if day >= context.project.spec.start)
+        now, idle = input_recipes(context), idle_inputs(context, latest)
+        entries = [_input_status(name, latest, now[name]) for name in INPUTS if name not in idle]
+        is_protected_current = all(e.state is State.PUBLISHED for e in entries if e.step == PROTECTED)
+        for day in days:
+            behind: str | None = None
+            for step in DAILY_STEPS:
+                entry = _day_status(context, undated, step, day, latest, files, behind, is_protected_current)
+                entries.append(entry)
+                if behind is None and entry.state is not State.PUBLISHED:
+                    behind = step
+        return Status(days, tuple(entries))
 
 
 def _input_status(name: str, latest: recipes.Latest, now: recipes.Recipe) -> DayStatus:

@@ -118,8 +118,10 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
 def _content(context: Context, days: list[dt.date]) -> Content:
     REPORTER.get().phase(RELEASE, "reading tables")
     warehouse = context.warehouse
-    tables = {str(step): warehouse.table(step) for step in DAILY_STEPS}
-    kept = frames.records_after(warehouse, Step.SPLIT, days)
+    with warehouse.reading():
+        tables = {str(step): warehouse.table(step) for step in DAILY_STEPS}
+        kept = frames.records_after(warehouse, Step.SPLIT, days)
+        batches, rejects, protected = (warehouse.table(name) for name in ("batches", "rejects", PROTECTED))
     tables, not_made = _followed(tables)
     splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
     records = kept.select("record_id", "day", "source", *SIDED, "label").join(
@@ -131,7 +133,7 @@ def _content(context: Context, days: list[dt.date]) -> Content:
         has_pairs=params.task.type == "preference",
     )  # fmt: skip
     return Content(
-        tables, warehouse.table("batches"), warehouse.table("rejects"), warehouse.table(PROTECTED), selection,
+        tables, batches, rejects, protected, selection,
         shapes.with_row_numbers(selection.released), not_made,
     )  # fmt: skip
 

@@ -54,8 +54,9 @@ def run_report(context: Context, run_id: str) -> Outcome:
     started = time.monotonic()
     hold_run_lock(context.warehouse.path)
     params = cast(ReportParams, context.params[REPORT])
-    listed = waiting(context)
-    sides = selection.contradicting(context.warehouse.table(Step.LABEL))
+    with context.warehouse.reading():
+        listed = waiting(context)
+        sides = selection.contradicting(context.warehouse.table(Step.LABEL))
     rows = queue.queue(_with_texts(context, listed, params), sides)
     path = context.project.queue_path
     judgements = judge(adjusted(REPORT_SUITE, params.gates), *report_frames(rows, listed.height))

@@ -304,14 +304,16 @@ def _by_reason(bad: dict[dt.date, list[str]]) -> dict[str, list[dt.date]]:
 
 def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> int:
     status = status_of(context)
-    summary = summarize(context, status, report.seconds)
+    with context.warehouse.reading():  # and not while printing: whoever reads our output may take a while
+        summary = summarize(context, status, report.seconds)
+        rows = funnel(context, summary)
+        lines = [*(f"warning: {line}" for line in warnings(context, status)), *first_rejects(context)]
+        back = release_words(context, Path(summary["release"]).name) if rolled_back(context) else ""
     if summary["ingested"] or summary["rejected"]:
-        show.print_funnel(out, summary["ingested"], summary["rejected"], funnel(context, summary))
+        show.print_funnel(out, summary["ingested"], summary["rejected"], rows)
     checks = summary["checks"]
     out.print(f"checks: {checks['passed']} passed, {checks['warned']} warned, {checks['failed']} failed")
-    for line in warnings(context, status):
-        out.print(f"  warning: {line}")
-    for line in first_rejects(context):
+    for line in lines:
         out.print(f"  {line}")
     for reason, days in _by_reason(report.bad).items():
         out.print(f"bad {'day' if len(days) == 1 else 'days'} {_ranges_in_words(days)}: {reason}")
@@ -325,8 +327,8 @@ def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> i
     if summary["release"]:
         splits = ", ".join(f"{name} {n}" for name, n in summary["released"].items())
         out.print(f"release: {relative(Path(summary['release']))} ({splits})")
-        if rolled_back(context):
-            out.print(f"release: {release_words(context, Path(summary['release']).name)}")
+        if back:
+            out.print(f"release: {back}")
     else:
         out.print("no release yet")
     if as_json:

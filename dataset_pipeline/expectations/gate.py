@@ -157,7 +157,9 @@ def _run_engine(
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
             {"dataframe": _pandas_view(frame.select(columns))}
         )
-        built = gx.ExpectationSuite(name=frame_name, expectations=[x for e in wanted for x in _built(gxe, e)])
+        built = gx.ExpectationSuite(
+            name=frame_name, expectations=[x for e in wanted for x in _built(gxe, e, frame)]
+        )
         outcome = batch.validate(
             built,
             result_format={
@@ -193,7 +195,7 @@ def _pandas_view(frame: pl.DataFrame) -> Any:
     return pd.DataFrame(columns)
 
 
-def _built(gxe: Any, e: Expectation) -> list[Any]:
+def _built(gxe: Any, e: Expectation, frame: pl.DataFrame) -> list[Any]:
     meta = {"name": e.name}
     common = {"severity": e.severity, "meta": meta}
     built: list[Any] = []
@@ -210,15 +212,21 @@ def _built(gxe: Any, e: Expectation) -> list[Any]:
                     column=column, min_value=e.minimum, max_value=e.maximum, **common
                 )
             )
-        if e.frame == "gauges" and e.kind != "not_null":
+        if _is_unmeasured(e, frame, column):
             # Value expectations skip nulls; a gauge that could not be measured is a failure.
             built.append(gxe.ExpectColumnValuesToNotBeNull(column=column, **common))
     return built
 
 
-def _expected_results(e: Expectation) -> int:
+def _is_unmeasured(e: Expectation, frame: pl.DataFrame, column: str) -> bool:
+    """Whether a gauge has nulls. The engine is asked about them only where there are some: each question costs 15 ms."""
+    is_gauge = e.frame == "gauges" and e.kind != "not_null"
+    return is_gauge and column in frame.columns and frame[column].null_count() > 0
+
+
+def _expected_results(e: Expectation, frame: pl.DataFrame) -> int:
     """How many verdicts `_built` asks for: a check that the engine left out in silence is no pass."""
-    return len(e.columns) * (2 if e.frame == "gauges" and e.kind != "not_null" else 1)
+    return len(e.columns) + sum(_is_unmeasured(e, frame, column) for column in e.columns)
 
 
 def _stripped(result: Any, key: list[str]) -> dict[str, Any]:
@@ -248,7 +256,7 @@ def _judgement(
     frame = rows if e.frame == "rows" else gauges
     needed = (*_KEYS[e.frame], *e.columns, *((e.sample,) if e.min_sample else ()))
     absent = [c for c in dict.fromkeys(needed) if c not in frame.columns]
-    if absent or len(results) != _expected_results(e) or any(r["raised"] for r in results):
+    if absent or len(results) != _expected_results(e, frame) or any(r["raised"] for r in results):
         why = (
             f"the column {', '.join(absent)} is not there"
             if absent
