@@ -110,10 +110,18 @@ def _off_windows(made: Made) -> Audit:
     return _with_lock(made, "temporal", windows=_windows(("test", "2000-01-01", "2100-01-01")))
 
 
+def _tested_before(made: Made) -> Audit:
+    """A group that trains was published as test."""
+    audit = made.audit()
+    trains = made.kept().filter(pl.col("split") == "train").sort("group_key").select("group_key").head(1)
+    return replace(audit, extras=audit.extras | {"tested": trains})
+
+
 MUTATIONS: dict[tuple[str, str], Mutation] = {
     (Step.SPLIT, "splits_allowed"): _invented_split,
     (Step.SPLIT, "split_shares"): _other_ratios,
     (Step.SPLIT, "lock_kept"): _off_lock,
+    (Step.SPLIT, "test_groups_stay"): _tested_before,
     (Step.SPLIT, "lock_agrees"): _off_windows,
     (Step.SPLIT, "no_group_crosses"): lambda made: _crossing(made, "group_key"),
     (Step.SPLIT, "no_pair_crosses"): lambda made: _crossing(made, "comparison_key"),

@@ -7,6 +7,7 @@ Lives here: reading the spec's annotation files, what is shown to their gate. Ke
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import polars as pl
@@ -16,6 +17,7 @@ from dataset_pipeline.assets.context import Context, Made
 from dataset_pipeline.assets.listing import files_of, hashes_of, rows_of
 from dataset_pipeline.expectations.annotations import annotation_frames, annotations_suite
 from dataset_pipeline.records import ANNOTATIONS, TABLES, content_hash
+from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.params import AnnotationsParams
 from dataset_pipeline.spec.reading import Reading, format_of
 from dataset_pipeline.storage import frames
@@ -33,9 +35,9 @@ class _Found:
 def annotations_recipe(context: Context) -> recipes.Recipe:
     """The files, and whom they mean."""
     params = cast(AnnotationsParams, context.params[ANNOTATIONS])
-    reads = hashes_of(context, [(s.path, _place(n)) for n, s in enumerate(params.sets)])
+    reads = hashes_of(context.project, [(s.path, _place(n)) for n, s in enumerate(params.sets)])
     if reads:
-        found = _found(context, params)
+        found = _found(context)
         reads["records named"] = content_hash(found.answers.select("record", "source", "source_id", "state"))
     return recipes.recipe(ANNOTATIONS, params.hash(), reads)
 
@@ -43,7 +45,7 @@ def annotations_recipe(context: Context) -> recipes.Recipe:
 def annotations_made(context: Context) -> Made:
     """Answers, consensus and agreement. Raises SpecError for a file that is none of annotations."""
     params = cast(AnnotationsParams, context.params[ANNOTATIONS])
-    found = _found(context, params)
+    found = _found(context)
     decided = consensus(found.answers, params)
     measured = agreement(found.answers, decided, params)
 
@@ -60,22 +62,27 @@ def _place(number: int) -> str:
     return f"label.annotations[{number}]"
 
 
-def _found(context: Context, params: AnnotationsParams) -> _Found:
-    parts: list[pl.DataFrame] = []
+def read_answers(project: Project) -> tuple[pl.DataFrame, list[Unusable]]:
+    """What the annotation files say, and their rows that say nothing. Raises SpecError for a file that is none of them."""
+    params = cast(AnnotationsParams, project.params[ANNOTATIONS])
+    parts = [pl.DataFrame(schema=TABLES[ANNOTATIONS])]
     unusable: list[Unusable] = []
-    names = frozenset(source.name for source in context.project.spec.sources)
+    names = frozenset(source.name for source in project.spec.sources)
     for number, one in enumerate(params.sets):
-        for uri, path in files_of(context, one.path, _place(number)):
+        lacking = partial(missing_columns, annotation_set=one)
+        for uri, path in files_of(project, one.path, _place(number)):
             reading = Reading(format=format_of(uri), encoding=one.encoding, delimiter=one.delimiter)
-            lacking = lambda columns, one=one: missing_columns(columns, one)  # noqa: E731
             listed = rows_of([(uri, path)], reading, lacking)
             said, bad = answers(listed.rows, one, params, names)
             parts.append(said)
             unusable += [*bad, *(Unusable(*broken) for broken in listed.broken)]
-    if not parts:
-        return _Found(pl.DataFrame(schema=TABLES[ANNOTATIONS]), unusable)
-    known = frames.known_records(context.warehouse)
-    return _Found(resolved(pl.concat(parts), known), unusable)
+    return pl.concat(parts), unusable
+
+
+def _found(context: Context) -> _Found:
+    said, unusable = read_answers(context.project)
+    known = frames.known_records(context.warehouse) if said.height else None
+    return _Found(said if known is None else resolved(said, known), unusable)
 
 
 def _notes(measured: pl.DataFrame) -> tuple[str, ...]:

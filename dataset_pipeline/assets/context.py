@@ -61,6 +61,8 @@ class Work:
     facts: dict[str, Any] = field(default_factory=dict)
     commit: Callable[[], None] = lambda: None
     """What is written beside the warehouse once the gate has passed, before the rows become visible."""
+    lock: pl.DataFrame | None = None
+    """The split lock as `commit` leaves it; None where the step keeps none."""
 
 
 @dataclass(frozen=True)

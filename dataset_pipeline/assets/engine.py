@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
@@ -35,6 +36,7 @@ from dataset_pipeline.records import (
     sha256_text,
 )
 from dataset_pipeline.spec.load import Project
+from dataset_pipeline.spec.params import AnnotationsParams, ReviewsParams
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import CheckRow, Claim, Day, NewPublication, Publication
@@ -198,7 +200,8 @@ def run_step(
         raise GateClosed(step, todo, judgements)
     REPORTER.get().phase(step, "publishing")
     done.commit()
-    undated = Undated(context, latest)  # the split lock may have grown
+    if done.lock is not None:
+        undated.lock = done.lock
     publications, unchanged = _publications(
         context, undated, step, todo, done, staged, extras, latest, is_again
     )
@@ -254,6 +257,16 @@ def _recipe(
     return recipes.day_recipe(context.params, step, day, latest, files, undated.reads(step, day))
 
 
+def _unmade_inputs(context: Context, step: Step, latest: recipes.Latest) -> list[str]:
+    """The inputs that the spec names for `step` and that nobody has made yet: without them a record that somebody
+    had erased would be collected again."""
+    named = {
+        REVIEWS: cast(ReviewsParams, context.params[REVIEWS]).paths,
+        ANNOTATIONS: cast(AnnotationsParams, context.params[ANNOTATIONS]).sets,
+    }
+    return [name for name in _UNDATED_OF[step] if named.get(name) and (name, None) not in latest]
+
+
 def _todo(
     context: Context, undated: Undated, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
 ) -> tuple[dt.date, ...]:
@@ -261,6 +274,11 @@ def _todo(
     files = file_map(context)
     stale: list[dt.date] = []
     missing: dict[str, list[str]] = {}
+    if unmade := _unmade_inputs(context, step, latest):
+        told = (
+            f"{' and '.join(unmade)} must be made first: dataset-pipeline run does, or materialize them too"
+        )
+        raise BadDay(step, {day.isoformat(): [told] for day in days})
     for day in days:
         now = _recipe(context, undated, step, day, latest, files)
         published = latest.get((step, day))
@@ -459,9 +477,18 @@ def _reads(
             reads[(name, day)] = published.seq if published else None
     for (other, past), publication in latest.items():
         is_own_past = other == step and step in LOOK_BACK_STEPS and past is not None and past < todo[0]
-        is_read = other in _UNDATED_OF[step]
-        if is_own_past or is_read:
+        # Looking back joins what the steps before say of those days; label also asks what dedup dropped there.
+        joined = {
+            Step.DEDUP: (Step.INGEST,),
+            Step.LABEL: (Step.DEDUP,),
+            Step.SPLIT: (Step.INGEST, Step.LABEL),
+        }
+        is_past = past is not None and past < todo[0]
+        if is_own_past or (is_past and other in joined.get(step, ())):
             reads[(other, past)] = publication.seq
+    for undated in _UNDATED_OF[step]:
+        made = latest.get((undated, None))
+        reads[(undated, None)] = made.seq if made else None
     for day in todo:
         own = latest.get((step, day))
         reads[(step, day)] = own.seq if own else None

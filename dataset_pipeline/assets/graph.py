@@ -22,6 +22,7 @@ from dagster._utils.warnings import BetaWarning
 from dataset_pipeline.assets import words
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
+from dataset_pipeline.assets.housekeeping import housekeeping
 from dataset_pipeline.assets.inputs import run_input
 from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.releasing import run_release
@@ -210,9 +211,14 @@ def _report_asset(project: Project) -> dg.AssetsDefinition:
         ran = _Run(context, REPORT, project)
         yield from ran.checks(lambda work: run_report(work, context.run_id))
         counts = ran.outcome.counts[None]
+        # Here too, and not at the end of a command alone: a run of the UI must leave no text behind.
+        housekept = housekeeping(ran.work)
+        for line in housekept.words:
+            context.log.info(line)
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": counts.rows,
+                "housekeeping": "; ".join(housekept.words) or "nothing to do",
                 "waiting": dg.MetadataValue.json(dict(counts.dropped)),
                 "file": dg.MetadataValue.path(project.queue_path.name),
                 **_provenance(ran),

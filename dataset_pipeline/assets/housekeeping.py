@@ -17,6 +17,7 @@ import polars as pl
 
 from dataset_pipeline import clock
 from dataset_pipeline.assets.context import Context
+from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.records import Step, sha256_text
 from dataset_pipeline.spec.params import DedupParams
 from dataset_pipeline.storage import frames, rewriting
@@ -54,15 +55,15 @@ def housekeeping(context: Context) -> Housekept:
     warehouse, project = context.warehouse, context.project
     hold_run_lock(warehouse.path)
     rewriting.clear_remains(warehouse.path)
-    erased = rewriting.erased_records(warehouse)
-    now = _hash(erased)
+    erased, wanted = rewriting.erased_records(warehouse), _wanted(context)
+    now = _hash(wanted)
     is_changed = rewriting.meta(warehouse, rewriting.ERASED_KEY) != now
-    if erased.height and (is_changed or rewriting.texts_left(warehouse, erased)):
-        rewriting.remove_texts(warehouse, erased)
+    if wanted.height and (is_changed or rewriting.texts_left(warehouse, wanted)):
+        rewriting.remove_texts(warehouse, wanted)
         is_changed = True
     removed = _retain(context)
     # The set may also have become empty: a verdict was withdrawn, and nothing has to be forgotten.
-    is_due = rewriting.is_rewrite_due(warehouse) or (is_changed and erased.height > 0)
+    is_due = rewriting.is_rewrite_due(warehouse) or (is_changed and wanted.height > 0)
     busy: list[str] = []
     if is_due:
         if is_changed:
@@ -73,14 +74,32 @@ def housekeeping(context: Context) -> Housekept:
             busy = [path.name for path in rewriting.vacuum_sqlite(project.dagster_home)]
     if is_due or is_changed:
         rewriting.note_rewritten(warehouse, now)
-    releases = rewriting.releases_with(project.releases_path, erased["record_id"])
-    words = [*_erased_words(erased, releases), *_done_words(removed, is_due, busy)]
+    releases = rewriting.releases_with(project.releases_path, wanted["record_id"].drop_nulls())
+    waiting = _waiting(context, erased)
+    words = [*_erased_words(erased, wanted, waiting, releases), *_done_words(removed, is_due, busy)]
     places = erased.select("uri", "line", "record_id", "source")
     return Housekept(erased.height, removed, is_due, releases, places, tuple(words))
 
 
-def _hash(erased: pl.DataFrame) -> str | None:
-    return sha256_text(*erased["record_id"].sort()) if erased.height else None
+def _wanted(context: Context) -> pl.DataFrame:
+    """record_id, source, source_id of all that is to be forgotten: what ingest has erased, what erasures take and
+    ingest could not make again, and what they name and is not collected any more (its line was taken out)."""
+    columns = ["record_id", "source", "source_id"]
+    undated = Undated(context, context.warehouse.latest())
+    named = undated.erasures.select(pl.col("record").alias("record_id"), "source", "source_id")
+    erased = rewriting.erased_records(context.warehouse).select(columns)
+    return pl.concat([erased, undated.erased.select(columns), named]).unique().sort(columns)
+
+
+def _waiting(context: Context, erased: pl.DataFrame) -> list[dt.date]:
+    """Days that hold records of erasures and could not be made again: their rows are there, without texts."""
+    taken = Undated(context, context.warehouse.latest()).erased
+    return sorted(taken.join(erased, on="record_id", how="anti")["day"].unique())
+
+
+def _hash(wanted: pl.DataFrame) -> str | None:
+    names = [f"{record or ''} {source or ''} {own or ''}" for record, source, own in wanted.iter_rows()]
+    return sha256_text(*names) if names else None
 
 
 # --- retention ----------------------------------------------------------------------------
@@ -118,14 +137,22 @@ def _shingles(context: Context, due: pl.DataFrame) -> pl.DataFrame:
 # --- words --------------------------------------------------------------------------------
 
 
-def _erased_words(erased: pl.DataFrame, releases: dict[str, int | None]) -> list[str]:
-    if erased.height == 0:
+def _erased_words(
+    erased: pl.DataFrame, wanted: pl.DataFrame, waiting: list[dt.date], releases: dict[str, int | None]
+) -> list[str]:
+    if wanted.height == 0:
         return []
     kinds = dict(erased.group_by("because").len().iter_rows())
     counted = ", ".join(
         f"{kinds[word]} {word}" for word in ("named", "copy", "near", "child") if word in kinds
     )
-    lines = [f"erased: {erased.height} {_records(erased.height)} ({counted})"]
+    told = f" ({counted})" if counted else ": what the verdicts name is not collected (any more)"
+    lines = [f"erased: {erased.height} {_records(erased.height)}{told}"]
+    if waiting:
+        days = ", ".join(map(str, waiting[:_NAMED]))
+        lines.append(
+            f"  {days}: could not be made again without records to be erased; their texts are gone, and no new release holds them"
+        )
     rows = erased.group_by("uri", maintain_order=True).agg(pl.col("line").sort())
     for uri, numbers in rows.head(_NAMED).iter_rows():
         shown = ", ".join(map(str, numbers[:_NAMED])) + (

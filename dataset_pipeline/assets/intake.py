@@ -184,9 +184,9 @@ def _search(context: Context, params: IngestParams, days: Days) -> erasure.Searc
     """What the published erasures take, with the texts of the named records as the raw files still hold them.
 
     Their texts are not in the warehouse, so near copies that come later, or in a rebuild from nothing, are found
-    by reading the named rows once more: in the files they are known to be in, else in those of this run.
+    by reading the named rows once more: in the files they are known to be in, else in those of this run and of days not made yet.
     """
-    erasures = context.warehouse.table("erasures")
+    erasures, latest = context.warehouse.table("erasures"), context.warehouse.latest()
     if erasures.height == 0:
         return None
     named = erasures.filter(pl.col("because") == "named")
@@ -212,7 +212,9 @@ def _search(context: Context, params: IngestParams, days: Days) -> erasure.Searc
     generated = _generated(params)
     of_source = {source.name: source for source in params.sources}
     for file in context.found.files:
-        is_searched = file.day in days and (anywhere or file.source in sources)
+        # Also of days that are not made yet: one made before the day of the named record must come to the same.
+        is_new = file.day in days or (Step.INGEST, file.day) not in latest
+        is_searched = is_new and (anywhere or file.source in sources)
         if file.uri not in uris and not is_searched:
             continue
         REPORTER.get().phase(Step.INGEST, f"looking for erased records in {file.uri}")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_pipeline.assets.context import Context
 from dataset_pipeline.errors import Problem, SpecError
+from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers
 from dataset_pipeline.storage.sources import listed_files
@@ -28,20 +28,20 @@ class Listed:
     broken: list[tuple[str, int, str]]
 
 
-def files_of(context: Context, pattern: str, place: str) -> list[tuple[str, Path]]:
+def files_of(project: Project, pattern: str, place: str) -> list[tuple[str, Path]]:
     """uri and path of the files that a pattern of the spec names, by uri. Raises SpecError."""
-    root = context.project.root
-    found, problems = listed_files(root, pattern, f"{context.project.path.name}: {place}")
+    root = project.root
+    found, problems = listed_files(root, pattern, f"{project.path.name}: {place}")
     if problems:
         raise SpecError(problems)
     return [(path.relative_to(root).as_posix(), path) for path in found]
 
 
-def hashes_of(context: Context, patterns: Iterable[tuple[str, str]]) -> dict[str, str]:
+def hashes_of(project: Project, patterns: Iterable[tuple[str, str]]) -> dict[str, str]:
     """`file <uri>` to sha256 of every file that the patterns (pattern, place) name."""
     hashes = {}
     for pattern, place in patterns:
-        for uri, path in files_of(context, pattern, place):
+        for uri, path in files_of(project, pattern, place):
             try:
                 hashes[f"file {uri}"] = readers.file_sha256(path)[0]
             except (readers.UnreadableFile, OSError) as error:

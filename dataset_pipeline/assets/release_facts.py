@@ -29,7 +29,7 @@ from dataset_pipeline.spec.params import (
 from dataset_pipeline.storage import releases
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.card import CardFacts, SourceFacts
-from dataset_pipeline.transforms.selection import Selection
+from dataset_pipeline.transforms.selection import Selection, withheld_counts
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Content:
 
 
 def funnel(
-    tables: dict[str, pl.DataFrame], withheld: int, released: int
+    tables: dict[str, pl.DataFrame], withheld: dict[str, int], released: int
 ) -> list[tuple[str, int, int, dict[str, int]]]:
     """step, records in, kept, dropped by reason, for every step and the release."""
     rows = []
@@ -55,7 +55,7 @@ def funnel(
         verdicts = tables[step].select("kept", "reason")
         counted = verdicts.filter(~pl.col("kept")).group_by("reason").len().sort("reason")
         rows.append((str(step), verdicts.height, verdicts.filter("kept").height, dict(counted.iter_rows())))
-    rows.append((RELEASE, released + withheld, released, {"contradiction": withheld} if withheld else {}))
+    rows.append((RELEASE, released + sum(withheld.values()), released, withheld))
     return rows
 
 
@@ -81,7 +81,6 @@ def card_facts(
         .sort("name")
     )
     by_split = dict(released.group_by("split").len().iter_rows())
-    withheld = content.selection.withheld.height
     return CardFacts(
         name=params.name,
         task=params.task,
@@ -91,7 +90,7 @@ def card_facts(
         sources=_source_facts(content),
         splits={s.value: int(by_split.get(s.value, 0)) for s in Split},
         labels=_label_counts(released) if params.task.answers_are_labels else {},
-        funnel=funnel(content.tables, withheld, released.height),
+        funnel=funnel(content.tables, withheld_counts(content.selection), released.height),
         rejected=content.rejects.height,
         languages={str(code): int(n) for code, n in languages.iter_rows()},
         pii={str(name): int(n) for name, n in pii.iter_rows()},
@@ -206,7 +205,9 @@ def manifest_of(
             "splits": {s.value: content.released.filter(pl.col("split") == s.value).height for s in Split},
             "funnel": [
                 {"step": s, "in": i, "kept": k, "dropped": d}
-                for s, i, k, d in funnel(content.tables, withheld, content.released.height)
+                for s, i, k, d in funnel(
+                    content.tables, withheld_counts(content.selection), content.released.height
+                )
             ],
         },
         "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],

@@ -18,12 +18,13 @@ from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.release_facts import Content, card_facts, manifest_of
+from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.errors import BadDay, StalePublish
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import pair_fault, role_fault
 from dataset_pipeline.expectations.undated import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Split, Step, sha256_text
+from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, REPORT, Split, Step, sha256_text
 from dataset_pipeline.spec.params import (
     ReleaseParams,
     SplitParams,
@@ -34,13 +35,15 @@ from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.text import SIDED
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.card import card
-from dataset_pipeline.transforms.selection import select
+from dataset_pipeline.transforms.selection import Selection, erased_rows, select, withheld_counts
 
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
     """What a release would be made of now: every published day of every step, and what is missing."""
     reads = {
-        f"{step} {day}": p.content for (step, day), p in sorted(latest.items(), key=str) if step != RELEASE
+        f"{step} {day}": p.content
+        for (step, day), p in sorted(latest.items(), key=str)
+        if step not in (RELEASE, REPORT)
     }
     # The card shows every threshold, also one that changed no row.
     reads["settings"] = sha256_text(*(context.params[step].hash() for step in DAILY_STEPS))
@@ -73,11 +76,13 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         return Outcome(
             RELEASE, (None,), (), {}, (), time.monotonic() - started, (f"up to date: release {version}",)
         )
-    days = sorted(day for (step, day) in latest if step == Step.SPLIT and day is not None)
+    # Days before the spec's start are none of the calendar, though rows of them are still there.
+    wanted = set(status.days)
+    days = sorted(day for (step, day) in latest if step == Step.SPLIT and day in wanted and day is not None)
     if not days:
         raise BadDay(RELEASE, {"all": ["no day has been published through split yet: run the whole graph"]})
     REPORTER.get().step_started(RELEASE, len(days))
-    content = _content(context, days)
+    content = _content(context, days, sorted(wanted), Undated(context, latest).erased)
     writer = releases.Writer(context.project.releases_path)
     try:
         REPORTER.get().phase(RELEASE, "writing files")
@@ -107,7 +112,7 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     )
     counts: dict[Day, DayCounts] = {
         None: DayCounts(
-            content.released.height + held, content.released.height, {"contradiction": held} if held else {}
+            content.released.height + held, content.released.height, withheld_counts(content.selection)
         )
     }
     return Outcome(
@@ -115,23 +120,28 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     )
 
 
-def _content(context: Context, days: list[dt.date]) -> Content:
+def _content(context: Context, days: list[dt.date], calendar: list[dt.date], erased: pl.DataFrame) -> Content:
+    """erased: record_id and place of records that are to be erased; their day may not have been made again yet."""
     REPORTER.get().phase(RELEASE, "reading tables")
     warehouse = context.warehouse
     with warehouse.reading():
-        tables = {str(step): warehouse.table(step) for step in DAILY_STEPS}
+        tables = {str(step): warehouse.table(step, calendar) for step in DAILY_STEPS}
         kept = frames.records_after(warehouse, Step.SPLIT, days)
-        batches, rejects, protected = (warehouse.table(name) for name in ("batches", "rejects", PROTECTED))
+        batches, rejects = (warehouse.table(name, calendar) for name in ("batches", "rejects"))
+        protected = warehouse.table(PROTECTED)
     tables, not_made = _followed(tables)
     splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
     records = kept.select("record_id", "day", "source", *SIDED, "label").join(
         splits, on="record_id", how="inner"
     )
     params = cast(ReleaseParams, context.params[RELEASE])
+    gone = records.join(erased, on="record_id", how="semi")
+    records = records.join(gone, on="record_id", how="anti")
     selection = select(
         records, tables[Step.LABEL], params.task.answers_are_labels, tables[Step.DEDUP],
         has_pairs=params.task.type == "preference",
     )  # fmt: skip
+    selection = Selection(selection.released, pl.concat([selection.withheld, erased_rows(gone, erased)]))
     return Content(
         tables, batches, rejects, protected, selection,
         shapes.with_row_numbers(selection.released), not_made,
@@ -221,7 +231,7 @@ def _refuse_if_moved(context: Context, read: recipes.Latest) -> None:
     moved = [
         step
         for (step, day), p in newest.items()
-        if step != RELEASE
+        if step not in (RELEASE, REPORT)
         and (before := read.get((step, day))) != p
         and (before is None or before.seq != p.seq)
     ]

@@ -11,17 +11,18 @@ from typing import cast
 
 import polars as pl
 
+from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.expectations.gate import adjusted, judge
 from dataset_pipeline.expectations.text_audit import left_entities
 from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import RELEASE, REPORT, Step
+from dataset_pipeline.records import DAILY_STEPS, RELEASE, REPORT, REVIEWS, Step
 from dataset_pipeline.spec.params import LabelParams, NormalizeParams, ReportParams
-from dataset_pipeline.storage import files, frames
+from dataset_pipeline.storage import files, frames, readers
 from dataset_pipeline.storage.locks import hold_run_lock
-from dataset_pipeline.storage.publishing import Day
+from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.transforms import queue, selection
 from dataset_pipeline.transforms.normalize import normalize
 
@@ -49,31 +50,60 @@ def counts(waiting: pl.DataFrame) -> dict[str, dict[str, int]]:
     return found
 
 
+def report_recipe(context: Context, latest: recipes.Latest) -> recipes.Recipe:
+    """What the queue would be made of now: the verdicts of all steps that set records aside, and the erasures."""
+    reads = {
+        f"{step} {day}": p.content
+        for (step, day), p in sorted(latest.items(), key=str)
+        if step in (*DAILY_STEPS, REVIEWS)
+    }
+    return recipes.recipe(REPORT, context.params[REPORT].hash(), reads)
+
+
+def is_reported(context: Context, latest: recipes.Latest) -> bool:
+    """Whether the queue that lies there was made of what is published now."""
+    published = latest.get((REPORT, None))
+    now = report_recipe(context, latest)
+    return published is not None and published.recipe == now.hash and published.content == _content(context)
+
+
+def _content(context: Context) -> str:
+    path = context.project.queue_path
+    return readers.file_sha256(path)[0] if path.is_file() else "nothing waits"
+
+
 def run_report(context: Context, run_id: str) -> Outcome:
     """Write the queue anew. Raises GateClosed where it would hold personal data, or lack a waiting record."""
     started = time.monotonic()
     hold_run_lock(context.warehouse.path)
     params = cast(ReportParams, context.params[REPORT])
+    now = report_recipe(context, context.warehouse.latest())
     with context.warehouse.reading():
         listed = waiting(context)
         sides = selection.contradicting(context.warehouse.table(Step.LABEL))
     rows = queue.queue(_with_texts(context, listed, params), sides)
-    path = context.project.queue_path
     judgements = judge(adjusted(REPORT_SUITE, params.gates), *report_frames(rows, listed.height))
     checks = check_rows(REPORT, judgements)
-    context.warehouse.record_checks(checks, [None], run_id)
     if any(j.blocks for j in judgements):
+        context.warehouse.record_checks(checks, [None], run_id)
         raise GateClosed(REPORT, ["all"], judgements)  # type: ignore[list-item]
+    path = context.project.queue_path
     if rows.height:
         files.replace_file(path, queue.to_csv(rows))
     else:
         path.unlink(missing_ok=True)
+    content = _content(context)
+    new = NewPublication(
+        None, now.hash, content, content, now.params_hash, now.inputs, rows.height, rows.height
+    )
+    context.warehouse.record_release(new, checks, run_id, REPORT)
     seconds = time.monotonic() - started
     note = f"{rows.height} records wait in {path.name}" if rows.height else "nothing waits for a review"
     REPORTER.get().step_finished(REPORT, seconds, 0, 0, note)
     reasons = {f"{step} {reason}": n for step, by in counts(listed).items() for reason, n in by.items()}
     counted: dict[Day, DayCounts] = {None: DayCounts(rows.height, 0, reasons)}
-    return Outcome(REPORT, (None,), (None,), counted, tuple(judgements), seconds, (note,))
+    published: dict[Day, str] = {None: now.hash}
+    return Outcome(REPORT, (None,), (None,), counted, tuple(judgements), seconds, (note,), published)
 
 
 NOT_SHOWN = "(not shown: personal data may be left in it)"

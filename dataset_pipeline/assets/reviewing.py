@@ -16,6 +16,7 @@ from dataset_pipeline.assets.context import Context, Made
 from dataset_pipeline.assets.listing import files_of, hashes_of, rows_of
 from dataset_pipeline.expectations.reviews import REVIEWS_SUITE, review_frames
 from dataset_pipeline.records import REVIEWS, TABLES, content_hash
+from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.params import ReviewsParams
 from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import frames
@@ -34,9 +35,9 @@ class _Found:
 def reviews_recipe(context: Context) -> recipes.Recipe:
     """The files, and whom they mean: a record that is collected later gives its verdict a meaning."""
     params = cast(ReviewsParams, context.params[REVIEWS])
-    reads = hashes_of(context, _patterns(params))
+    reads = hashes_of(context.project, _patterns(params))
     if reads:
-        found = _found(context, params)
+        found = _found(context)
         reads["records named"] = content_hash(found.verdicts)
         if found.erasures.height:
             reads["records erased"] = content_hash(found.erasures)
@@ -45,7 +46,7 @@ def reviews_recipe(context: Context) -> recipes.Recipe:
 
 def reviews_made(context: Context) -> Made:
     """The verdicts as they stand. Raises SpecError for a file that is none of verdicts."""
-    found = _found(context, cast(ReviewsParams, context.params[REVIEWS]))
+    found = _found(context)
 
     def judged(staged: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
         return review_frames(staged[REVIEWS], found.unusable)
@@ -58,13 +59,19 @@ def _patterns(params: ReviewsParams) -> list[tuple[str, str]]:
     return [(path, f"reviews[{n}]") for n, path in enumerate(params.paths)]
 
 
-def _found(context: Context, params: ReviewsParams) -> _Found:
-    files = {uri: path for pattern in _patterns(params) for uri, path in files_of(context, *pattern)}
-    if not files:
-        return _Found(pl.DataFrame(schema=TABLES[REVIEWS]), pl.DataFrame(schema=TABLES["erasures"]), [])
+def read_verdicts(project: Project) -> tuple[pl.DataFrame, list[reviews.Unusable]]:
+    """What the review files say, and their rows that say nothing. Raises SpecError for a file that is none of reviews."""
+    params = cast(ReviewsParams, project.params[REVIEWS])
+    files = {uri: path for pattern in _patterns(params) for uri, path in files_of(project, *pattern)}
     listed = rows_of(sorted(files.items()), Reading(format="csv"), reviews.missing_columns)
     verdicts, unusable = reviews.verdicts(listed.rows, params)
-    unusable = [*unusable, *(reviews.Unusable(*broken) for broken in listed.broken)]
+    return verdicts, [*unusable, *(reviews.Unusable(*broken) for broken in listed.broken)]
+
+
+def _found(context: Context) -> _Found:
+    verdicts, unusable = read_verdicts(context.project)
+    if not verdicts.height:
+        return _Found(verdicts, pl.DataFrame(schema=TABLES["erasures"]), unusable)
     known = frames.known_records(context.warehouse)
     before = context.warehouse.table(REVIEWS)
     resolved = reviews.resolved(verdicts, known, before)

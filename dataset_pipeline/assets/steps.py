@@ -16,6 +16,7 @@ import polars as pl
 from dataset_pipeline.assets.context import Context, Days, Stage, Work
 from dataset_pipeline.assets.intake import ingest_work
 from dataset_pipeline.assets.undated import Undated
+from dataset_pipeline.errors import StalePublish
 from dataset_pipeline.expectations import split as split_suite
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.progress import REPORTER
@@ -146,7 +147,7 @@ def _label(context: Context, undated: Undated, days: Days) -> Work:
     records = _input(context, Step.LABEL, days)
     history = frames.label_history(context.warehouse, min(days))
     known = None
-    if params.answers_are_labels:
+    if params.answers_are_labels or params.has_pairs:
         known = contested(frames.dedup_answers(context.warehouse, max(days)))
     table = label_records(
         records,
@@ -185,6 +186,7 @@ def _split(context: Context, undated: Undated, days: Days) -> Work:
         {"split": [s.value for s in Split], "ratio": [params.ratios.of(s) for s in Split]},
         schema={"split": pl.String, "ratio": pl.Float64},
     )
+    tested = frames.tested_groups(context.warehouse)
     given = [(s, *w) for s, w in (("validation", params.validation), ("test", params.test)) if w]
     windows = pl.DataFrame(
         given, schema={"split": pl.String, "first": pl.Date, "last": pl.Date}, orient="row"
@@ -201,6 +203,7 @@ def _split(context: Context, undated: Undated, days: Days) -> Work:
             "lock": pl.concat([undated.lock, added]),
             "strategy": pl.DataFrame({"strategy": [params.strategy]}),
             "windows": windows,
+            "tested": tested,
             "ngram": pl.DataFrame({"ngram": [params.ngram]}),
             "threshold": pl.DataFrame({"threshold": [params.near.threshold]}),
         }
@@ -209,11 +212,17 @@ def _split(context: Context, undated: Undated, days: Days) -> Work:
     carried = _carried(table, records.select("record_id", "content_sha", "label"), "split", "group_key")
     labelled = carried.join(records.select("record_id", "label"), on="record_id", how="left")
 
+    held = undated.lock
+
     def commit() -> None:
+        if not assignment.uses_lock(params):
+            return
+        if not split_lock.read(context.project.lock_path).equals(held):
+            raise StalePublish(f"{split_lock.NAME} changed while split was computing; run again.")
         if added.height:
             split_lock.extend(context.project.lock_path, added)
 
-    return Work({Step.SPLIT: table}, labelled, audit, commit=commit)
+    return Work({Step.SPLIT: table}, labelled, audit, commit=commit, lock=pl.concat([held, added]))
 
 
 def _compared(messages: pl.DataFrame, answers_are_labels: bool) -> pl.DataFrame:

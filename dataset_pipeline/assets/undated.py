@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from functools import cached_property
+from typing import cast
 
 import polars as pl
 
@@ -107,11 +108,14 @@ class Undated:
         return of_days if of_days.height else None
 
     @cached_property
-    def _erased(self) -> pl.DataFrame:
+    def erased(self) -> pl.DataFrame:
+        """record_id, day, source, source_id, because, place of the collected records that erasures take, whether or
+        not ingest has dropped them yet."""
         if self.erasures.height == 0:
-            return pl.DataFrame(schema=dict.fromkeys(ERASED_FACTS, pl.String) | {"day": pl.Date})
+            names = ("record_id", "source", "source_id", "because", "place")
+            return pl.DataFrame(schema={**dict.fromkeys(names, pl.String), "day": pl.Date})
         found = erased(self._known, self.erasures).with_columns(place=pl.format("{}:{}", "uri", "line"))
-        return found.join(self._known.select("record_id", "day"), on="record_id")
+        return found.join(self._known.select("record_id", "day", "source", "source_id"), on="record_id")
 
     @cached_property
     def lock(self) -> pl.DataFrame:
@@ -122,16 +126,14 @@ class Undated:
 
     @property
     def _uses_lock(self) -> bool:
-        params = self._context.params[Step.SPLIT]
-        assert isinstance(params, SplitParams)
-        return params.strategy != "hash"
+        return assignment.uses_lock(cast(SplitParams, self._context.params[Step.SPLIT]))
 
     # --- recipes ----------------------------------------------------------------------------
 
     def reads(self, step: Step, day: dt.date) -> dict[str, str]:
         """What a recipe of `step` on `day` reads of all this; nothing where nothing names its records."""
         if step == Step.INGEST:
-            return self.erasure_reads(self._erased.filter(pl.col("day") == day))
+            return self.erasure_reads(self.erased.filter(pl.col("day") == day))
         if step == Step.SPLIT:
             groups = self._split_groups.get(day)
             return self.lock_reads(groups) if groups is not None else {}

@@ -14,7 +14,9 @@ from typing import Any
 
 import polars as pl
 
+from dataset_pipeline.assets.annotating import read_answers
 from dataset_pipeline.assets.engine import gate_problems
+from dataset_pipeline.assets.reviewing import read_verdicts
 from dataset_pipeline.cli import completing, show
 from dataset_pipeline.cli.outputs import CheckOutput, ProblemOutput, line_of
 from dataset_pipeline.errors import PipelineError, Problem, SpecError
@@ -24,16 +26,19 @@ from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.params import IngestParams, release_formats
 from dataset_pipeline.spec.places import FETCHED
 from dataset_pipeline.spec.reading import Reading
-from dataset_pipeline.storage import readers, releases
+from dataset_pipeline.storage import readers, releases, split_lock
 from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
 from dataset_pipeline.transforms import ingest
+from dataset_pipeline.transforms.assignment import uses_lock
 from dataset_pipeline.transforms.filter import examples_dropped
 from dataset_pipeline.transforms.ingest import missing_columns
 from dataset_pipeline.transforms.layouts import Refusal, eval_items
 
 PLACEHOLDER = "to be filled in"
 """What `init` writes where only a person knows."""
+SHOWN_ROWS = 10
+"""Rows of annotations that `check` names one by one."""
 SNIFFED_ROWS = 200
 """Rows read of each file: enough to see its columns without reading it whole."""
 
@@ -59,7 +64,11 @@ def check(spec: Path, as_json: bool) -> int:
             for problem in _problems(project, found)
             if not (not_fetched and missing in problem.message)
         ]
-        problems += [*_source_problems(project, found), *_set_problems(project)]
+        problems += [
+            *_source_problems(project, found),
+            *_set_problems(project),
+            *_people_problems(project, advice),
+        ]
         problems = list(dict.fromkeys(problems))
         advice += [*found.notes, *_advice(project)]
     for problem in problems:
@@ -76,6 +85,37 @@ def check(spec: Path, as_json: bool) -> int:
         listed = [ProblemOutput(place=p.place, message=p.message, remedy=p.remedy) for p in problems]
         print(line_of(CheckOutput(problems=listed, advice=advice)))
     return 2 if problems else 0
+
+
+def _people_problems(project: Project, advice: list[str]) -> list[Problem]:
+    """Files of reviews and annotations that are none, and reviews that would close the gate; answers without use are advice."""
+    problems: list[Problem] = []
+    try:
+        for uri, line, reason in read_verdicts(project)[1]:
+            what = f"a decision that cannot be read: {reason}."
+            problems.append(
+                Problem(
+                    f"{uri}:{line}", what, "Mend the row, or empty its verdict and value (docs/reviews.md)."
+                )
+            )
+    except SpecError as error:
+        problems += error.problems
+    try:
+        unusable = read_answers(project)[1]
+        advice += [
+            f"{uri}:{line}: no answer can be made of it: {reason}."
+            for uri, line, reason in unusable[:SHOWN_ROWS]
+        ]
+        if len(unusable) > SHOWN_ROWS:
+            advice.append(f"and {len(unusable) - SHOWN_ROWS} more rows of annotations without use.")
+    except SpecError as error:
+        problems += error.problems
+    if uses_lock(project.params[Step.SPLIT]):  # type: ignore[arg-type]
+        try:
+            split_lock.read(project.lock_path)
+        except SpecError as error:
+            problems += error.problems
+    return problems
 
 
 def _fetch_problems(project: Project, advice: list[str]) -> list[Problem]:

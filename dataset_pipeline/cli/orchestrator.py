@@ -50,7 +50,8 @@ class Orchestrator:
         ensure_home(context.project.dagster_home)
         self.context = context
         self.instance = dg.DagsterInstance.from_config(str(context.project.dagster_home))
-        self.job = build_definitions(context.project).resolve_implicit_global_asset_job_def()
+        published = [day for _, day in context.warehouse.latest() if day is not None]
+        self.job = build_definitions(context.project, published).resolve_implicit_global_asset_job_def()
 
     def __enter__(self) -> Orchestrator:
         self._end_dead_runs()

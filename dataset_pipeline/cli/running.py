@@ -22,6 +22,7 @@ from dataset_pipeline.assets.inputs import stale_inputs
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
+from dataset_pipeline.assets.reporting import is_reported
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.checking import checked_project
 from dataset_pipeline.cli.fetch import fetch
@@ -126,7 +127,7 @@ def _run(
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
     is_settled = not status.inputs_of(State.MISSING, State.STALE)
-    if not stretches and is_current and is_settled:
+    if not stretches and is_current and is_settled and is_reported(context, latest):
         what = "what was asked for" if status.of(State.MISSING, State.STALE) else "every day"
         version = releases.latest_version(context.project.releases_path)
         out.print(
@@ -233,6 +234,10 @@ def _make_days(
         _make_stretches(context, orchestrator, ranges(days), steps, report)
         if report.failures:
             return
+    if left := [name for name in stale_inputs(context) if name not in report.refused]:
+        report.failures.append(
+            f"{', '.join(left)} still change what they mean after {MAX_ROUNDS} rounds: run again."
+        )
 
 
 def _make_inputs(context: Context, orchestrator: Orchestrator, names: list[str], report: _Report) -> None:

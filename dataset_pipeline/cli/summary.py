@@ -45,7 +45,7 @@ def summarize(context: Context, status: Status, seconds: dict[str, float]) -> di
     folder = context.project.releases_path / version if version else None
     manifest = read_manifest(folder) if folder else None
     if manifest and manifest["counts"]["withheld"]:
-        dropped[RELEASE] = {"contradiction": manifest["counts"]["withheld"]}
+        dropped[RELEASE] = manifest["counts"]["funnel"][-1]["dropped"]
     counts = {"passed": 0, "warned": 0, "failed": 0}
     for check in held(context, status):
         counts["passed" if check.passed else "warned" if check.is_warning else "failed"] += 1

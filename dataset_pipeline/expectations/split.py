@@ -27,6 +27,9 @@ SUITE: tuple[Expectation, ...] = (
                 "between", "gauges", ("split_share_error",), maximum=0.1, min_sample=500, sample="hashed_groups"),
     Expectation("lock_kept", "A group stands in another split than splits.lock.csv says, or is about to be forgotten by it.",
                 "between", "gauges", ("groups_off_lock",), maximum=0),
+    Expectation("test_groups_stay", "A group that was tested until now would train: its evaluations are worth nothing from then on. "
+                "The seed, the ratios or the windows changed, or splits.lock.csv is not the one that was kept.",
+                "between", "gauges", ("tested_groups_training",), "warning", maximum=0),
     Expectation("lock_agrees", "A group stays where it was first put, though the windows or its earliest day now say otherwise.",
                 "between", "gauges", ("groups_off_windows",), "warning", maximum=0),
     Expectation("no_group_crosses", "One group has records in two splits.", "between", "gauges", ("crossing_groups",), maximum=0),
@@ -67,7 +70,8 @@ def gauges(audit: Audit) -> pl.DataFrame:
     """extras: history (kept rows of earlier days: record_id, day, group_key, split, comparison_key, bands, label),
     texts (record_id, text of every candidate of `crossing_candidates`), ratios (split, ratio; none for temporal),
     ngram, threshold (one row each). Of strategies with a lock also: strategy (one row), lock (LOCK, with the rows
-    that this run adds), windows (split, first, last: temporal only).
+    that this run adds), windows (split, first, last: temporal only). tested: group_key of what is published as
+    test now.
     """
     history = audit.extras["history"]
     facts = audit.records.select("record_id", "label", "may_evaluate")
@@ -77,6 +81,8 @@ def gauges(audit: Audit) -> pl.DataFrame:
     bad = kept.filter(~pl.col("split").is_in([s.value for s in Split]).fill_null(False))
     unfair = kept.filter((pl.col("split") != Split.TRAIN.value) & ~pl.col("may_evaluate"))
     off_lock, off_windows = _against_lock(audit, so_far)
+    tested = audit.extras.get("tested", pl.DataFrame(schema={"group_key": pl.String}))
+    moved = kept.filter(pl.col("split") == Split.TRAIN.value).join(tested, on="group_key", how="semi")
     result = common_gauges(audit)
     for frame, name in (
         (bad, "bad_splits"),
@@ -85,6 +91,7 @@ def gauges(audit: Audit) -> pl.DataFrame:
         (_crossing_pairs(audit, kept, so_far), "crossing_pairs"),
         (off_lock, "groups_off_lock"),
         (off_windows, "groups_off_windows"),
+        (moved.unique(["day", "group_key"], keep="any"), "tested_groups_training"),
     ):
         result = with_gauge(result, counted(frame, name), 0)
     return result.join(_so_far(audit, so_far), on="date", how="left")

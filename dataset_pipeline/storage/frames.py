@@ -111,6 +111,14 @@ def split_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def tested_groups(warehouse: Warehouse) -> pl.DataFrame:
+    """group_key of the groups that are published as test."""
+    frame = warehouse.query(
+        f"""SELECT DISTINCT group_key FROM main."{Step.SPLIT}" WHERE kept AND split = 'test' ORDER BY group_key"""
+    )
+    return _cast(frame, {"group_key": pl.String})
+
+
 def label_history(warehouse: Warehouse, before: dt.date) -> pl.DataFrame:
     """day, label, prompt_key, answer_key of the label rows kept before a day."""
     frame = warehouse.query(

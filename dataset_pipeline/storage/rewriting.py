@@ -36,6 +36,7 @@ ERASED_KEY = "erased"
 """meta: the hash of the erased records for which the file was last rewritten."""
 _PENDING_KEY = "rewrite"
 """meta: there while texts have been taken out and the file still holds their bytes."""
+_BY_SOURCE = "EXISTS (SELECT 1 FROM gone WHERE gone.source = t.source AND gone.source_id = t.source_id)"
 _PART = ".rewriting"
 _MEMORY = "512MB"
 _RETRY_SECONDS = 0.05
@@ -114,16 +115,17 @@ def _places(
     """Ids, table, text columns and condition of every place where words of a record may stand."""
     ids = erased.select("record_id").to_arrow()
     own = erased.select("source", "source_id").drop_nulls().unique().to_arrow()
+    # Only who is named by the source's id alone: an id may be shared by records that are not meant.
+    by_id = erased.filter(pl.col("record_id").is_null()).select("source", "source_id").drop_nulls().unique()
     for schema in ("main", "staging"):
+        if by_id.height:
+            yield by_id.to_arrow(), f'{schema}."{Step.INGEST}"', TEXTS[Step.INGEST], _BY_SOURCE
         for table, columns in TEXTS.items():
             yield ids, f'{schema}."{table}"', columns, "t.record_id IN (SELECT record_id FROM gone)"
         if with_notes:
             notes = f'{schema}."{ANNOTATIONS}"'
             yield ids, notes, ("notes",), "t.record IN (SELECT record_id FROM gone)"
-            by_source = (
-                "EXISTS (SELECT 1 FROM gone WHERE gone.source = t.source AND gone.source_id = t.source_id)"
-            )
-            yield own, notes, ("notes",), by_source
+            yield own, notes, ("notes",), _BY_SOURCE
 
 
 # --- retention ----------------------------------------------------------------------------

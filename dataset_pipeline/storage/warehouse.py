@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import os
 import re
 import time
@@ -91,6 +92,12 @@ class Warehouse:
                 break
             except duckdb.Error as error:
                 text = str(error)
+                if "different configuration" in text:
+                    raise AssertionError(
+                        "the warehouse is read and written at once in this process"
+                    ) from None
+                if "permission denied" in text.lower():
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path)) from None
                 # Not any "lock": a corrupt file is told by its "block", and a path may hold the word.
                 if "could not set lock" not in text.lower():
                     raise WarehouseVersion(unreadable(self.path, text)) from None
@@ -314,12 +321,14 @@ class Warehouse:
             # The write-ahead log loses commits in silence when it is truncated: empty it now.
             connection.execute(_ONE_CHECKPOINT)
 
-    def record_release(self, new: NewPublication, checks: Sequence[CheckRow], run_id: str) -> None:
-        """Append the publication of a release; its rows are the folder's files."""
+    def record_release(
+        self, new: NewPublication, checks: Sequence[CheckRow], run_id: str, step: str = RELEASE
+    ) -> None:
+        """Append the publication of a release, or of the report; their rows are files beside the warehouse."""
         with self._connection() as connection:
             connection.execute("BEGIN")
             moment = clock.now()
-            append_publications(connection, RELEASE, [new], set(), run_id, moment)
+            append_publications(connection, step, [new], set(), run_id, moment)
             append_checks(connection, checks, [None], True, run_id, moment)
             connection.execute("COMMIT")
             connection.execute(_ONE_CHECKPOINT)

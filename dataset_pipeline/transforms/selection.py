@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
+from dataset_pipeline.records import ERASED
 from dataset_pipeline.transforms.reviews import KEEP, RELABEL
 
 MAX_NAMED = 20
@@ -58,6 +59,21 @@ def select(
     known = known.join(settled(labelled), on="record_id", how="anti")
     held = ordered.join(known, on="record_id", how="inner")
     return Selection(ordered.join(held, on="record_id", how="anti").sort("record_id"), _withheld(held))
+
+
+def withheld_counts(selection: Selection) -> dict[str, int]:
+    """Reason to the number of records held back."""
+    return dict(selection.withheld.group_by("reason").len().sort("reason").iter_rows())
+
+
+def erased_rows(gone: pl.DataFrame, erased: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `withheld` for records that a review erases and whose day could not be made again yet.
+
+    gone: record_id. erased: record_id, place.
+    """
+    told = gone.select("record_id").join(erased.select("record_id", "place"), on="record_id")
+    detail = pl.struct(rule=pl.lit("erase"), threshold="place", value=pl.lit("erase")).struct.json_encode()
+    return told.select("record_id", pl.lit(ERASED).alias("reason"), detail.alias("detail")).sort("record_id")
 
 
 def settled(labelled: pl.DataFrame) -> pl.DataFrame:
