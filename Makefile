@@ -39,10 +39,10 @@ contracts: env
 	$(BIN)/lint-imports
 
 tests: env
-	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 3
+	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 3 --dist loadfile
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
-	$(BIN)/pytest -m real_data -n 3
+	$(BIN)/pytest -m real_data -n 3 --dist loadfile
 
 test-servers: env ## tests against a database and an object store that they start on 127.0.0.1
 	$(BIN)/pytest -m servers

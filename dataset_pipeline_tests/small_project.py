@@ -25,12 +25,13 @@ import polars as pl
 import pytest
 import yaml
 
-from dataset_pipeline.assets import engine, inputs, releasing
+from dataset_pipeline.assets import engine, inputs, releasing, reporting
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome, context_of, run_step
 from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import Status, status_of
 from dataset_pipeline.assets.releasing import run_release
+from dataset_pipeline.assets.reporting import run_report
 from dataset_pipeline.records import DAILY_STEPS, TABLES
 from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage.sources import calendar
@@ -214,7 +215,8 @@ def run_all(root: Path, run_id: str = "run") -> list[Outcome]:
     context = open_project(root)
     outcomes = run_inputs(context, run_id)
     outcomes += run_days(context, calendar(context.project, context.found), run_id)
-    return [*outcomes, run_release(context, status(context), run_id)]
+    outcomes.append(run_release(context, status(context), run_id))
+    return [*outcomes, run_report(context, run_id)]
 
 
 # --- comparing ----------------------------------------------------------------------------
@@ -264,6 +266,7 @@ def switch_gates_off(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine, "_judge", lambda *_: [])
     patch.setattr(releasing, "_judge", lambda *_: [])
     patch.setattr(inputs, "judge", lambda *_: [])
+    patch.setattr(reporting, "judge", lambda *_: [])
 
 
 def _die_after(patch: pytest.MonkeyPatch, point: str, count: int) -> None:

@@ -24,7 +24,7 @@ STEPS = [*INPUTS, *map(str, DAILY_STEPS), RELEASE, REPORT]
 
 DEPENDENCIES = {
     "ingest": {f"source/{name}" for name in SOURCES} | {"reviews"},
-    "dedup": {"ingest"},
+    "dedup": {"ingest", "annotations"},
     "filter": {"dedup", "reviews"},
     "normalize": {"filter"},
     "decontaminate": {"normalize", "protected", "reviews"},

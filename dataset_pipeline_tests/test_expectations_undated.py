@@ -15,6 +15,7 @@ from dataset_pipeline.assets import releasing
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed
 from dataset_pipeline.assets.inputs import run_inputs
+from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.expectations.gate import Judgement, judge
 from dataset_pipeline.expectations.undated import PROTECTED_SUITE, protected_frames
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE
@@ -135,9 +136,8 @@ class Written:
 def written(published: Context) -> Iterator[Written]:
     """The sample's release in a folder of its own, so that a test may spoil it."""
     latest = published.warehouse.latest()
-    content = releasing._content(
-        published, sorted(day for step, day in latest if step == DAILY_STEPS[-1] and day)
-    )
+    days = sorted(day for step, day in latest if step == DAILY_STEPS[-1] and day)
+    content = releasing._content(published, days, days, Undated(published, latest).erased)
     writer = Writer(published.project.releases_path)
     releasing._write(writer, content, cast(ReleaseParams, published.params[RELEASE]))
     yield Written(writer, content, published)

@@ -90,13 +90,14 @@ def test_outputs_status_holds_to_its_schema_and_says_what_waits(
     assert sum(found["waiting"]["in_review"]["decontaminate"].values()) == 1
     assert (found["waiting"]["unlabelled"], found["waiting"]["unknown_label"]) == (1, 1)
     assert found["waiting"]["contradictions"] == 2
-    assert [e["step"] for e in found["steps"][:3]] == ["reviews", "annotations", "protected"]
+    assert [e["step"] for e in found["steps"][:2]] == ["protected", "ingest"]  # nobody names the other inputs
     words = call("status", project[0]).stdout
     assert "waits: in review after decontaminate: 1 (" in words
     assert "waits: without a label: 1\n" in words
     assert "waits: withheld: the same prompt with another answer: 2\n" in words
+    # Inputs that the spec does not name have no state.
     table = [line.split()[:2] for line in words.splitlines()[1:4]]
-    assert table == [["reviews", "yes"], ["annotations", "yes"], ["protected", "yes"]]
+    assert table == [["reviews", "none"], ["annotations", "none"], ["protected", "yes"]]
 
 
 def test_outputs_status_names_the_review_queue_where_it_is(project: tuple[Path, dict[str, Any]]) -> None:

@@ -74,7 +74,10 @@ def test_people_files_that_are_none_are_told_by_check_with_line_and_word(project
     assert result.exit_code == 2
     assert "reviews/a.csv:2: a decision that cannot be read: wrong_step." in result.output
     assert "reviews/a.csv:3: a decision that cannot be read: unknown_label." in result.output
-    assert "advice: annotations/a.csv:3: no answer can be made of it: missing_item." in result.output
+    assert (
+        "advice: annotations/a.csv:3: no answer can be made of it, or not wholly: missing_item."
+        in result.output
+    )
     result = call("run", project)
     assert result.exit_code == 1 and "reviews.verdicts_readable: 2" in result.output
     assert not (project.parent / "releases").exists()
@@ -113,6 +116,7 @@ def test_people_who_disagree_close_the_gate_and_a_reason_opens_it(project: Path)
     assert call("run", project).exit_code == 0
 
 
+@pytest.mark.faults
 def test_people_who_disagree_later_leave_the_last_good_answers_in_use(project: Path) -> None:
     answers(project.parent / "annotations/a.csv", {"r38": ["bug", "bug", "bug"]})
     assert call("run", project).exit_code == 0

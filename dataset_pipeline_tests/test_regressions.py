@@ -73,6 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.faults
 def test_gate_that_closed_is_forgotten_when_the_spec_is_put_back(project: Path) -> None:
     spec = project / "dataset.yaml"
     good = spec.read_text(encoding="utf-8")

@@ -81,8 +81,14 @@ def read_answers(project: Project) -> tuple[pl.DataFrame, list[Unusable]]:
 
 def _found(context: Context) -> _Found:
     said, unusable = read_answers(context.project)
-    known = frames.known_records(context.warehouse) if said.height else None
-    return _Found(said if known is None else resolved(said, known), unusable)
+    if not said.height:
+        return _Found(said, unusable)
+    known = frames.known_records(context.warehouse)
+    found = resolved(said, known)
+    if not known.height:
+        # Nothing was collected yet: that is no fault of an answer.
+        found = found.with_columns(state=pl.col("state").replace("unknown_record", "counted"))
+    return _Found(found, unusable)
 
 
 def _notes(measured: pl.DataFrame) -> tuple[str, ...]:

@@ -457,7 +457,7 @@ _UNDATED_OF: dict[Step, tuple[str, ...]] = {
     step: (
         *((REVIEWS,) if step in REVIEWED_STEPS or step == Step.INGEST else ()),
         *((PROTECTED,) if step == Step.DECONTAMINATE else ()),
-        *((ANNOTATIONS,) if step == Step.LABEL else ()),
+        *((ANNOTATIONS,) if step in (Step.DEDUP, Step.LABEL) else ()),
     )
     for step in Step
 }

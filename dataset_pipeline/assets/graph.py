@@ -158,6 +158,7 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
 
 _UNDATED_DEPS: dict[str, tuple[str, ...]] = {
     Step.INGEST: (REVIEWS,),
+    Step.DEDUP: (ANNOTATIONS,),
     Step.FILTER: (REVIEWS,),
     Step.DECONTAMINATE: (PROTECTED, REVIEWS),
     Step.LABEL: (ANNOTATIONS, REVIEWS),
@@ -308,7 +309,7 @@ def _fault(step: str, error: Exception) -> str:
     """A fault of ours in words without its message, which may quote a record: kind and place."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"{step}: failed with a fault of its own, nothing of it was published: {type(error).__name__} "
+        f"{step}: failed with a fault of its own: {type(error).__name__} "
         f"at {Path(place.filename).name}:{place.lineno}. Its message is not shown: it may hold text of a record."
     )
 

@@ -77,7 +77,14 @@ def run_report(context: Context, run_id: str) -> Outcome:
     started = time.monotonic()
     hold_run_lock(context.warehouse.path)
     params = cast(ReportParams, context.params[REPORT])
-    now = report_recipe(context, context.warehouse.latest())
+    latest = context.warehouse.latest()
+    if is_reported(context, latest):
+        seconds = time.monotonic() - started
+        REPORTER.get().step_finished(REPORT, seconds, 0, 0, "up to date")
+        rows_waiting = latest[(REPORT, None)].row_count
+        same: dict[Day, DayCounts] = {None: DayCounts(rows_waiting, 0, {})}
+        return Outcome(REPORT, (None,), (), same, (), seconds, ("up to date: the same queue lies there",))
+    now = report_recipe(context, latest)
     with context.warehouse.reading():
         listed = waiting(context)
         sides = selection.contradicting(context.warehouse.table(Step.LABEL))

@@ -75,6 +75,9 @@ def _found(context: Context) -> _Found:
     known = frames.known_records(context.warehouse)
     before = context.warehouse.table(REVIEWS)
     resolved = reviews.resolved(verdicts, known, before)
+    if not known.height:
+        # Nothing was collected yet: that is no fault of a verdict.
+        resolved = resolved.with_columns(state=pl.col("state").replace("unknown_record", "acts"))
     named = resolved.filter(pl.col("verdict") == "erase")
     if named.height == 0:
         return _Found(resolved, pl.DataFrame(schema=TABLES["erasures"]), unusable)

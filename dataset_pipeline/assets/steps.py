@@ -85,11 +85,16 @@ def _reviewed(table: pl.DataFrame, undated: Undated, step: Step, days: Days) -> 
     return table if named is None else apply_reviews(table, step, named)
 
 
-def _dedup(context: Context, _: Undated, days: Days) -> Work:
+def _dedup(context: Context, undated: Undated, days: Days) -> Work:
     params = cast(DedupParams, context.params[Step.DEDUP])
     records = _input(context, Step.DEDUP, days)
     REPORTER.get().phase(Step.DEDUP, "fingerprints")
-    fingerprints = dedup.fingerprint(records, params, context.memo(Step.DEDUP))
+    fingerprints = dedup.fingerprint(
+        records,
+        params,
+        context.memo(Step.DEDUP),
+        undated.consensus(days) if params.answers_are_labels else None,
+    )
     history = frames.dedup_history(context.warehouse, min(days))
     REPORTER.get().phase(Step.DEDUP, "candidates")
     found = dedup.candidates(fingerprints, history, params)
@@ -104,7 +109,14 @@ def _dedup(context: Context, _: Undated, days: Days) -> Work:
         else ()
     )
     return _simple(
-        context, Step.DEDUP, days, records, table, _carried(table, records), {"history": history}, notes
+        context,
+        Step.DEDUP,
+        days,
+        records,
+        table,
+        _carried(table, records, "answer_key"),
+        {"history": history},
+        notes,
     )
 
 

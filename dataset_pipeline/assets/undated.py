@@ -140,7 +140,7 @@ class Undated:
         found: dict[str, str] = {}
         if step in REVIEWED_STEPS and (named := self.named(step, [day])) is not None:
             found["reviews"] = content_hash(named)
-        if step == Step.LABEL and (decided := self.consensus([day])) is not None:
+        if step in (Step.DEDUP, Step.LABEL) and (decided := self.consensus([day])) is not None:
             found[ANNOTATIONS] = content_hash(decided)
         return found
 

@@ -103,7 +103,7 @@ def _people_problems(project: Project, advice: list[str]) -> list[Problem]:
     try:
         unusable = read_answers(project)[1]
         advice += [
-            f"{uri}:{line}: no answer can be made of it: {reason}."
+            f"{uri}:{line}: no answer can be made of it, or not wholly: {reason}."
             for uri, line, reason in unusable[:SHOWN_ROWS]
         ]
         if len(unusable) > SHOWN_ROWS:
@@ -304,8 +304,9 @@ def verify(release: str, spec: Path) -> int:
             f"{found.version}: whole. {found.files} files, {found.rows} rows, every hash as in the manifest."
         )
         return 0
-    out.print(
-        f"This release is not what was published. Restore the folder from a copy, or delete {folder} and run "
-        "`dataset-pipeline run`: the newest release is then written again."
-    )
+    if (folder / releases.MANIFEST).is_file() or folder.parent.name == "releases":
+        out.print(
+            f"This release is not what was published. Restore the folder from a copy, or delete {folder} and run "
+            "`dataset-pipeline run`: the newest release is then written again."
+        )
     return 1

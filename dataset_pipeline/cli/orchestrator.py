@@ -159,5 +159,5 @@ def _failure_words(result: dg.ExecuteInProcessResult) -> str:
                 error = error.cause
             place = error.stack[-1].strip() if error is not None and error.stack else ""
             said = error.message.strip() if error is not None else "no message"
-            return f"{event.step_key}: failed with an error of its own, nothing of it was published: {said}\n{place}"
+            return f"{event.step_key}: failed with an error of its own: {said}\n{place}"
     return "The run failed before a step began; see the run in `dataset-pipeline ui`."

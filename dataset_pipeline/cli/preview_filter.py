@@ -19,6 +19,7 @@ from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import TABLES, Step
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.params import FilterParams, label_names
+from dataset_pipeline.storage.warehouse import Warehouse
 from dataset_pipeline.transforms.filter import examples_dropped
 from dataset_pipeline.transforms.previewing import Moved, filter_change, measured_anew
 
@@ -75,6 +76,11 @@ def preview_filter(project: Project, sets: Sequence[str]) -> FilterPreview:
         )
     now = cast(FilterParams, project.params[Step.FILTER])
     then = cast(FilterParams, found[0].project.params[Step.FILTER])
+    latest = Warehouse(project.warehouse_path).latest()
+    other = [day for (step, day), p in latest.items() if step == Step.FILTER and p.params_hash != now.hash()]
+    if other:
+        message = f"filter of {len(other)} days was made with other settings than the spec has now: a change cannot be told from it."
+        raise SpecError([Problem("preview filter", message, "Run first: dataset-pipeline run.")])
     anew = measured_anew(now, then)
     if anew:
         message = "changes what is measured: what is stored cannot tell."

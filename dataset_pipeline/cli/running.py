@@ -31,7 +31,7 @@ from dataset_pipeline.cli.rolling import release_words, rolled_back
 from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
 from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, RELEASE, REPORT, Step
+from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, PROTECTED, RELEASE, REPORT, Step
 from dataset_pipeline.spec.load import read_project
 from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.places import is_fetched
@@ -159,6 +159,8 @@ def _print_plan(
         out.print(f"  {steps}: {words}")
     for first, last in stretches:
         out.print(f"  make {show.day_range(first, last)}, then release")
+    if people := [name for name in status.inputs_of(State.MISSING, State.STALE) if name != PROTECTED]:
+        out.print(f"  and what {' and '.join(people)} change of other days")
     if not stretches:
         out.print("  release" + (" (up to date)" if is_current else ""))
 

@@ -62,7 +62,7 @@ class Bars:
         if self.progress:
             self.progress.advance(self.task)
         if rows or note not in ("", "up to date"):
-            if step == REPORT:
+            if step == REPORT and note != "up to date":
                 self.out.print(f"  {step:<14}{note}")
                 return
             words = f"{kept} of {rows} records kept" if rows else "no records"

@@ -48,7 +48,8 @@ def annotations_suite(min_agreement: float = 0.75) -> tuple[Expectation, ...]:
                     "between", "gauges", ("unknown_records",), "warning", maximum=0),
         Expectation("one_answer_each", "An annotator answered an item more than once: the last answer counts.",
                     "between", "gauges", ("overruled_answers",), "warning", maximum=0),
-        Expectation("agreement", "Annotators disagree too much (Krippendorff's alpha): the labels are not clear enough to learn.",
+        Expectation("agreement", "Annotators disagree too much (Krippendorff's alpha; the label they are least clear about is named): the labels cannot be learned. "
+                    "Mend the instructions; or lower label.min_agreement, or relax it under gates with a reason.",
                     "between", "gauges", ("alpha",), minimum=min_agreement, min_sample=MIN_SAMPLE, sample="paired_items"),
         Expectation("agreement_measured", "There are answers, but agreement cannot be told: no item has two, or all are the same.",
                     "between", "gauges", ("alpha_missing",), "warning", maximum=0),
@@ -129,10 +130,22 @@ def annotation_frames(
         "unknown_records": _places(states["unknown_record"]),
         "overruled_answers": _places(states["overruled"]),
         "lowest_annotator": _annotators(differing, answers),
+        "alpha": _least_clear(agreement),
     }
     named = {f"{gauge}_culprit": words for gauge, words in culprits.items()}
     schema = dict.fromkeys(named, pl.String)
     return rows, pl.DataFrame([gauges | named], schema_overrides=schema)
+
+
+def _least_clear(agreement: pl.DataFrame) -> str | None:
+    """The label whose use differs most, with its own alpha."""
+    lowest = agreement.filter((pl.col("measure") == "alpha_label") & pl.col("value").is_not_null()).sort(
+        "value", "name"
+    )
+    if not lowest.height:
+        return None
+    label, value = lowest.select("name", "value").row(0)
+    return f"{label} ({value:.2f})"
 
 
 def _share(part: int, whole: int) -> float:

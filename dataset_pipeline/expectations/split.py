@@ -82,7 +82,10 @@ def gauges(audit: Audit) -> pl.DataFrame:
     unfair = kept.filter((pl.col("split") != Split.TRAIN.value) & ~pl.col("may_evaluate"))
     off_lock, off_windows = _against_lock(audit, so_far)
     tested = audit.extras.get("tested", pl.DataFrame(schema={"group_key": pl.String}))
-    moved = kept.filter(pl.col("split") == Split.TRAIN.value).join(tested, on="group_key", how="semi")
+    # Of groups that stand in both, `no_group_crosses` tells.
+    tests = so_far.filter(pl.col("split") == Split.TEST.value)
+    trains = kept.filter(pl.col("split") == Split.TRAIN.value).join(tests, on="group_key", how="anti")
+    moved = trains.join(tested, on="group_key", how="semi")
     result = common_gauges(audit)
     for frame, name in (
         (bad, "bad_splits"),

@@ -54,6 +54,8 @@ def read(path: Path) -> pl.DataFrame:
     """
     text = _text(path)
     if not text:
+        if path.exists():
+            raise SpecError([Problem(path.name, "is empty: it has lost what it remembered.", _RESTORE)])
         return pl.DataFrame(schema=COLUMNS)
     # Not str.splitlines: it knows line ends that may stand in a label.
     lines = _LINE_END.split(text)

@@ -99,8 +99,17 @@ def _answer_keys(records: pl.DataFrame, params: DedupParams) -> pl.Series:
     return found["key"].fill_null("")
 
 
-def fingerprint(records: pl.DataFrame, params: DedupParams, memo: Memo = direct) -> pl.DataFrame:
+DIVIDED = "(divided)"
+"""The answer of a record about which its annotators are divided: no copy of one that has an answer."""
+
+
+def fingerprint(
+    records: pl.DataFrame, params: DedupParams, memo: Memo = direct, consensus: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Row-local measurements: one row per record, in the order of `records`.
+
+    consensus: record_id and label (null: divided) of records that people annotated; their answer goes before the
+    source's own here too, or a copy would settle what annotators said otherwise of its twin.
 
     records: RECORDS. Returns FINGERPRINT: comparison_key (equal where the compared texts are),
     answer_key (equal where the answers are; '' for tasks without labels), both of preference pairs as
@@ -115,6 +124,11 @@ def fingerprint(records: pl.DataFrame, params: DedupParams, memo: Memo = direct)
         frame = frame.with_columns(
             comparison_key=text.comparison_key(texts), answer_key=_answer_keys(records, params)
         )
+        if consensus is not None:
+            decided = consensus.select("record_id", said=pl.col("label").fill_null(DIVIDED))
+            frame = frame.join(decided, on="record_id", how="left", maintain_order="left").with_columns(
+                answer_key=pl.coalesce("said", "answer_key")
+            )
     measured = near.fingerprints(texts, params.near, params.ngram, memo)
     return pl.concat([frame, measured], how="horizontal").select(
         pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items()

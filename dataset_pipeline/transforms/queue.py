@@ -116,7 +116,7 @@ def _why(reason: str, detail: str | None, case: int | None, sides: int | None, i
     if reason == CONTRADICTION:
         return _why_contradicting(facts, case, sides, is_pair)
     rule = facts.get("rule")
-    if rule == "match":
+    if "item" in facts and "set" in facts:
         return _why_matching(facts)
     if rule == "tie" and isinstance(facts.get("value"), dict):
         return _why_tied(facts["value"])
