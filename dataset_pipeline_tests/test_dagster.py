@@ -112,7 +112,9 @@ def test_dagster_second_run_publishes_nothing_and_shows_the_stored_checks(ran: R
 
     warehouse = Warehouse(ran.root / "warehouse.duckdb")
     # What people said means a record only once it is collected: those are published once more.
-    made = "SELECT count(*) FROM publications WHERE step NOT IN ('reviews', 'annotations', 'release', 'report')"
+    made = (
+        "SELECT count(*) FROM publications WHERE step NOT IN ('reviews', 'annotations', 'release', 'report')"
+    )
     before = warehouse.query(made).item()
     again = materialize(ran.root, ran.instance)
     assert again.success

@@ -296,3 +296,16 @@ def test_dedup_full_buckets_are_as_full_day_by_day_as_in_one_range(seed):
         given_params.model_copy(update={"near": Near(threshold=0.7, bands=1, rows=1, seed=seed)}),
     )
     assert whole["kept"].sum() > free["kept"].sum()
+
+
+def test_dedup_copies_that_annotators_label_otherwise_are_both_kept():
+    """The source has no label: what people said must not be settled by dropping one of two equal texts."""
+    asked = frame(*(record(name, "Does it rain?", None) for name in "abcd"))
+    decided = pl.DataFrame(
+        {"record_id": ["a", "b", "c"], "label": ["yes", "no", None]},
+        schema={"record_id": pl.String, "label": pl.String},
+    )
+    prints = dedup.fingerprint(asked, params(), consensus=decided)
+    assert dict(prints.select("record_id", "answer_key").iter_rows()) == {
+        "a": "yes", "b": "no", "c": dedup.DIVIDED, "d": "",
+    }  # fmt: skip
