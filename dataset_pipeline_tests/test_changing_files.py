@@ -97,6 +97,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
+@pytest.mark.faults
 def test_changing_files_are_refused_with_both_hashes_and_read_when_quiet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

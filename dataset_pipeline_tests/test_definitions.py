@@ -46,8 +46,8 @@ GROUPS = {
     "label": "label",
     "split": "label",
     "protected": "sources",
-    "reviews": "label",
-    "annotations": "label",
+    "reviews": "sources",
+    "annotations": "sources",
     "report": "release",
     "release": "release",
 }

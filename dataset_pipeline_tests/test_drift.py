@@ -114,6 +114,7 @@ def test_drift_lost_column_makes_a_bad_day_that_says_since_when(project: Path) -
     assert "On 2026-03-02 it still had 'text'; new since then: 'body'." in result.output
 
 
+@pytest.mark.faults
 def test_drift_lost_column_is_compared_with_what_an_earlier_run_published(project: Path) -> None:
     path = make_project(project, spec(), {k: v for k, v in CLEAN.items() if DAYS[2] not in k})
     assert call("run", path).exit_code == 0
@@ -134,6 +135,7 @@ def test_drift_retyped_column_closes_the_gate_for_its_day_alone(project: Path) -
     assert "inbox: column 'label' held text until 2026-03-02 and holds number on 2026-03-03" in result.output
 
 
+@pytest.mark.faults
 def test_drift_accepted_with_a_reason_lets_the_day_through(project: Path) -> None:
     gate = {"severity": "warning", "reason": "codes since March"}
     content = spec(gates={"ingest": {"columns_keep_type": gate}})
@@ -178,6 +180,7 @@ def test_drift_day_after_a_refused_one_is_compared_with_the_last_good_one(projec
     assert last_json(result)["missing_days"] == [DAYS[1]]
 
 
+@pytest.mark.faults
 def test_drift_nested_label_that_moved_makes_a_bad_day(project: Path) -> None:
     def nested(row: dict[str, Any], key: str) -> dict[str, Any]:
         return {"id": row["id"], "text": row["text"], "meta": {key: row["label"]}}

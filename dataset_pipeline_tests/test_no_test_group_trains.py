@@ -266,6 +266,7 @@ def test_group_that_was_tested_never_trains_through_runs(
     release_run_lock(root / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("strategy", ["stratified", LONG])
 def test_days_in_another_order_with_the_same_lock_end_the_same(
     strategy: str, ungated: None, tmp_path: Path
@@ -286,6 +287,7 @@ def test_days_in_another_order_with_the_same_lock_end_the_same(
         release_run_lock(root / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("strategy", ["stratified", LONG])
 def test_lock_made_day_by_day_is_the_one_that_a_whole_run_makes(
     strategy: str, ungated: None, tmp_path: Path

@@ -130,6 +130,7 @@ def test_people_who_disagree_later_leave_the_last_good_answers_in_use(project: P
     assert story(project, "inbox:r70")["release"]["released"] in (True, False)
 
 
+@pytest.mark.faults
 def test_people_verdict_follows_a_record_to_another_day(project: Path) -> None:
     assert call("run", project).exit_code == 0
     record = story(project, "inbox:r5")["origin"]["record_id"]

@@ -23,6 +23,7 @@ from dataset_pipeline.assets.engine import run_step
 from dataset_pipeline.assets.inputs import run_inputs
 from dataset_pipeline.assets.plan import State
 from dataset_pipeline.assets.releasing import run_release
+from dataset_pipeline.assets.reporting import run_report
 from dataset_pipeline.records import Step
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline_tests import small_project as small
@@ -84,6 +85,7 @@ def test_stretches_in_any_order_leave_what_one_range_leaves(
             small.run_days(context, days, "filling")
         assert small.status(context).of(State.MISSING, State.STALE) == []
         run_release(context, small.status(context), "release")
+        run_report(context, "release")
         assert_same(root, whole)
         release_run_lock(context.warehouse.path)
 

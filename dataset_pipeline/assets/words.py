@@ -36,8 +36,8 @@ GROUPS: dict[str, str] = {
     Step.LABEL: "label",
     Step.SPLIT: "label",
     PROTECTED: "sources",
-    REVIEWS: "label",
-    ANNOTATIONS: "label",
+    REVIEWS: "sources",
+    ANNOTATIONS: "sources",
     REPORT: "release",
     RELEASE: "release",
 }
