@@ -399,7 +399,7 @@ def test_erasure_rewrite_that_died_is_cleared_and_done_again(warehouse, monkeypa
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("_verify", "_sync"):
+    for name in ("_verify", "sync"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(rewriting, name, die)
             rewriting.rewrite(warehouse.path)

@@ -206,7 +206,7 @@ def test_release_failing_at_every_write_leaves_the_old_one_whole(
         return wrapped
 
     with monkeypatch.context() as patch:
-        for name in ("_sync", "_sync_folder", "point_latest"):
+        for name in ("_sync", "sync", "point_latest"):
             patch.setattr(releases, name, failing(getattr(releases, name)))
         patch.setattr(Path, "rename", failing(Path.rename))
         for limit[0] in range(1, 60):

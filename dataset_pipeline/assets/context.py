@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -58,7 +57,6 @@ class Work:
     carried: pl.DataFrame | None
     audit: Callable[[pl.DataFrame, dict[str, pl.DataFrame]], Audit]
     notes: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
     commit: Callable[[], None] = lambda: None
     """What is written beside the warehouse once the gate has passed, before the rows become visible."""
     lock: pl.DataFrame | None = None

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 from dagster._utils.warnings import BetaWarning
 
-from dataset_pipeline.assets import words
+from dataset_pipeline.assets import metadata, words
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
 from dataset_pipeline.assets.housekeeping import housekeeping
@@ -27,6 +26,7 @@ from dataset_pipeline.assets.inputs import run_input
 from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.assets.reporting import run_report
+from dataset_pipeline.assets.undated import UNDATED_OF
 from dataset_pipeline.errors import PipelineError, StepFailed
 from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
@@ -133,7 +133,7 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
         if position == 0
         else [str(DAILY_STEPS[position - 1])]
     )
-    deps += _UNDATED_DEPS.get(step, ())
+    deps += UNDATED_OF[step]
 
     @dg.asset(
         **_common(project, step),
@@ -145,31 +145,21 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
     )
     def daily(context: dg.AssetExecutionContext) -> Iterator[Any]:
         days = [dt.date.fromisoformat(key) for key in context.partition_keys]
-        ran = _Run(context, step, project)
+        ran = Run(context, step, project)
         yield from ran.checks(lambda work: run_step(work, step, days, context.run_id))
         with ran.work.warehouse.reading():
-            of_days, of_step = _day_metadata(ran, days), _step_metadata(ran, days)
-        for day, metadata in of_days.items():
-            context.add_asset_metadata(metadata, partition_key=day.isoformat())
-        yield dg.MaterializeResult(metadata=of_step)
+            by_day, whole = metadata.of_days(ran, days), metadata.of_step(ran, days)
+        for day, facts in by_day.items():
+            context.add_asset_metadata(facts, partition_key=day.isoformat())
+        yield dg.MaterializeResult(metadata=whole)
 
     return daily
-
-
-_UNDATED_DEPS: dict[str, tuple[str, ...]] = {
-    Step.INGEST: (REVIEWS,),
-    Step.DEDUP: (ANNOTATIONS,),
-    Step.FILTER: (REVIEWS,),
-    Step.DECONTAMINATE: (PROTECTED, REVIEWS),
-    Step.LABEL: (ANNOTATIONS, REVIEWS),
-}
-"""What the daily steps read that has no days."""
 
 
 def _input_asset(project: Project, name: str) -> dg.AssetsDefinition:
     @dg.asset(**_common(project, name), kinds={"polars", "duckdb"}, tags={"step": name})
     def undated(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        ran = _Run(context, name, project)
+        ran = Run(context, name, project)
         yield from ran.checks(lambda work: run_input(work, name, context.run_id))
         counts = ran.work.warehouse.query(_INPUT_COUNTS[name])
         yield dg.MaterializeResult(
@@ -177,8 +167,8 @@ def _input_asset(project: Project, name: str) -> dg.AssetsDefinition:
                 "dagster/row_count": int(counts["n"].sum() or 0),
                 "rows": dg.MetadataValue.json({str(word): int(n) for word, n in counts.iter_rows()}),
                 "notes": "; ".join(ran.outcome.notes) or "none",
-                **(_agreement(ran.work.warehouse) if name == ANNOTATIONS else {}),
-                **_provenance(ran),
+                **(metadata.agreement(ran.work.warehouse) if name == ANNOTATIONS else {}),
+                **metadata.provenance(ran),
             }
         )
 
@@ -192,24 +182,10 @@ _INPUT_COUNTS: dict[str, str] = {
 }
 
 
-def _agreement(warehouse: Warehouse) -> dict[str, Any]:
-    """Krippendorff's alpha as a number that the UI plots, and the other measures as a table."""
-    measured = warehouse.table("agreement").filter(pl.col("value").is_not_null())
-    alpha = measured.filter(pl.col("measure") == "alpha")
-    shown = measured.sort("measure", "value", "name", "other").head(200)
-    found: dict[str, Any] = {"alpha": float(alpha["value"][0])} if alpha.height else {}
-    if shown.height:
-        rows = [dg.TableRecord(row) for row in shown.iter_rows(named=True)]
-        found["agreement"] = dg.MetadataValue.table(
-            rows, schema=dg.TableSchema([dg.TableColumn(name) for name in shown.columns])
-        )
-    return found
-
-
 def _report_asset(project: Project) -> dg.AssetsDefinition:
     @dg.asset(**_common(project, REPORT), deps=[RELEASE], kinds={"csv"}, tags={"step": REPORT})
     def report(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        ran = _Run(context, REPORT, project)
+        ran = Run(context, REPORT, project)
         yield from ran.checks(lambda work: run_report(work, context.run_id))
         counts = ran.outcome.counts[None]
         # Here too, and not at the end of a command alone: a run of the UI must leave no text behind.
@@ -222,7 +198,7 @@ def _report_asset(project: Project) -> dg.AssetsDefinition:
                 "housekeeping": "; ".join(housekept.words) or "nothing to do",
                 "waiting": dg.MetadataValue.json(dict(counts.dropped)),
                 "file": dg.MetadataValue.path(project.queue_path.name),
-                **_provenance(ran),
+                **metadata.provenance(ran),
             }
         )
 
@@ -237,7 +213,7 @@ def _release_asset(project: Project) -> dg.AssetsDefinition:
         tags={"step": RELEASE},
     )
     def release(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        ran = _Run(context, RELEASE, project)
+        ran = Run(context, RELEASE, project)
         yield from ran.checks(lambda work: run_release(work, status_of(work), context.run_id))
         published = ran.work.warehouse.latest()[(RELEASE, None)]
         folder = project.releases_path / published.content
@@ -250,15 +226,15 @@ def _release_asset(project: Project) -> dg.AssetsDefinition:
                 "withheld": manifest["counts"]["withheld"],
                 "missing_days": dg.MetadataValue.json(manifest["missing_days"]),
                 "stale_days": dg.MetadataValue.json(manifest["stale_days"]),
-                "funnel": dg.MetadataValue.md(_funnel_table(manifest["counts"]["funnel"])),
-                **_provenance(ran),
+                "funnel": dg.MetadataValue.md(metadata.funnel_table(manifest["counts"]["funnel"])),
+                **metadata.provenance(ran),
             }
         )
 
     return release
 
 
-class _Run:
+class Run:
     """One execution of a step under Dagster: its work context, its outcome, and its checks as events."""
 
     def __init__(self, context: dg.AssetExecutionContext, step: str, project: Project):
@@ -347,85 +323,3 @@ def _check_result(row: CheckRow) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
         metadata=metadata,
     )
-
-
-def _provenance(ran: "_Run") -> dict[str, Any]:
-    return {
-        "run": ran.context.run_id,
-        "is_unchanged": ran.outcome.is_noop,
-        "seconds": round(ran.outcome.seconds, 3),
-    }
-
-
-def _step_metadata(ran: "_Run", days: list[dt.date]) -> dict[str, Any]:
-    """Of the run as a whole: attached to every partition of a range."""
-    total = ran.work.warehouse.query(f'SELECT count(*) AS n FROM main."{ran.step}"').item()
-    return {
-        "dagster/row_count": int(total),
-        "dagster/table_name": f"main.{ran.step}",
-        "days": f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0]),
-        "notes": "; ".join(ran.outcome.notes) or "none",
-        **_provenance(ran),
-    }
-
-
-def _day_metadata(ran: "_Run", days: list[dt.date]) -> dict[dt.date, dict[str, Any]]:
-    """Per day: rows in, kept, dropped by reason, recipe, and for ingest the files with their rights."""
-    warehouse = ran.work.warehouse
-    latest = warehouse.latest()
-    counted = warehouse.query(
-        f"""SELECT day, reason, count(*) AS n FROM main."{ran.step}" WHERE list_contains(?, day) AND NOT kept
-        GROUP BY ALL ORDER BY ALL""",
-        [days],
-    )
-    batches = warehouse.table("batches", days) if ran.step == Step.INGEST else None
-    result = {}
-    for day in days:
-        published = latest.get((ran.step, day))
-        dropped = {str(reason): int(n) for on, reason, n in counted.iter_rows() if on == day}
-        rows, kept = (published.row_count, published.kept_count) if published else (0, 0)
-        result[day] = {
-            "dagster/partition_row_count": rows,
-            "rows_in": rows,
-            "kept": kept,
-            "dropped": dg.MetadataValue.json(dropped),
-            "recipe": published.recipe if published else "",
-            # One number a reason: the UI plots numbers over partitions.
-            **{f"dropped_{reason}": n for reason, n in dropped.items()},
-            **(_file_metadata(batches.filter(pl.col("day") == day)) if batches is not None else {}),
-        }
-    return result
-
-
-def _file_metadata(batches: pl.DataFrame) -> dict[str, Any]:
-    shown = batches.with_columns(
-        pl.col("day", "collected_at").dt.to_string("%Y-%m-%d"), pl.col("uses").list.join(", ")
-    )
-    columns = [
-        "source",
-        "uri",
-        "sha256",
-        "bytes",
-        "rows_read",
-        "rows_rejected",
-        "collected_at",
-        "license",
-        "holder",
-        "uses",
-    ]
-    files = dg.MetadataValue.table(
-        [dg.TableRecord({k: row[k] for k in columns}) for row in shown.iter_rows(named=True)],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
-    )
-    return {
-        "rejected": int(batches["rows_rejected"].sum() or 0),
-        "files": files if batches.height else dg.MetadataValue.text("no files on this day"),
-    }
-
-
-def _funnel_table(funnel: list[dict[str, Any]]) -> str:
-    lines = ["| step | in | kept | dropped |", "|---|---:|---:|---|"]
-    for row in funnel:
-        dropped = ", ".join(f"{reason} {n}" for reason, n in row["dropped"].items()) or "none"
-        lines.append(f"| {row['step']} | {row['in']} | {row['kept']} | {dropped} |")
-    return "\n".join(lines)

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
-from dataset_pipeline.assets.engine import file_map
 from dataset_pipeline.assets.inputs import idle_inputs, input_recipes
+from dataset_pipeline.assets.ledger import file_map
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.records import DAILY_STEPS, INPUTS, PROTECTED, Step
 from dataset_pipeline.storage.publishing import Day

@@ -1,7 +1,7 @@
 """What each daily step reads, computes and shows its gate: the glue between warehouse and transforms.
 
 Lives here: one `Work` per step, made of storage reads, one pure transform and an `Audit`. Keep
-out: claims, staging, publishing and Dagster (`engine`, `daily`); anything that decides about a
+out: claims, staging, publishing and Dagster (`engine`, `graph`); anything that decides about a
 record (`transforms`).
 """
 

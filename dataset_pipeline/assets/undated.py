@@ -15,7 +15,7 @@ import polars as pl
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.recipes import Latest
-from dataset_pipeline.records import ANNOTATIONS, COUNT, REVIEWS, Step, content_hash, empty
+from dataset_pipeline.records import ANNOTATIONS, COUNT, PROTECTED, REVIEWS, Step, content_hash, empty
 from dataset_pipeline.spec.params import SplitParams
 from dataset_pipeline.storage import frames, split_lock
 from dataset_pipeline.transforms import assignment
@@ -24,6 +24,16 @@ from dataset_pipeline.transforms.reviews import naming
 
 REVIEWED_STEPS = (Step.FILTER, Step.DECONTAMINATE, Step.LABEL)
 """The steps that a verdict of a person can overrule."""
+
+UNDATED_OF: dict[Step, tuple[str, ...]] = {
+    step: (
+        *((REVIEWS,) if step in REVIEWED_STEPS or step == Step.INGEST else ()),
+        *((PROTECTED,) if step == Step.DECONTAMINATE else ()),
+        *((ANNOTATIONS,) if step in (Step.DEDUP, Step.LABEL) else ()),
+    )
+    for step in Step
+}
+"""The inputs without days that a step reads."""
 
 ERASED_FACTS = ("record_id", "because", "place")
 """Of an erased record: why, and the line of the review that asked for it."""

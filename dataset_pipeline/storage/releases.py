@@ -20,6 +20,8 @@ from typing import Any
 import orjson
 import polars as pl
 
+from dataset_pipeline.storage.files import sync
+
 MANIFEST = "manifest.json"
 LATEST = "latest"
 _PART_PREFIX = ".writing-"
@@ -96,13 +98,13 @@ class Writer:
         self.text(MANIFEST, json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
         target = self.releases / str(manifest["version"])
         for folder in sorted({p.parent for p in self.folder.rglob("*")} | {self.folder}):
-            _sync_folder(folder)
+            sync(folder)
         if target.exists() and verify(target).is_whole:
             self.abandon()
         else:
             shutil.rmtree(target, ignore_errors=True)
             self.folder.rename(target)
-            _sync_folder(self.releases)
+            sync(self.releases)
         point_latest(self.releases, target.name)
         return target
 
@@ -113,7 +115,7 @@ def point_latest(releases: Path, version: str) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(version, target_is_directory=True)
     link.replace(releases / LATEST)
-    _sync_folder(releases)
+    sync(releases)
 
 
 def latest_version(releases: Path) -> str | None:
@@ -203,11 +205,3 @@ def read_lines(path: Path) -> Iterator[Any]:
 def _sync(handle: Any) -> None:
     handle.flush()
     os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 import shutil
 import sqlite3
 import time
@@ -22,6 +21,7 @@ import polars as pl
 
 from dataset_pipeline.errors import PipelineError, WarehouseBusy
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, Step
+from dataset_pipeline.storage.files import sync
 from dataset_pipeline.storage.publishing import insert
 from dataset_pipeline.storage.warehouse import Warehouse
 
@@ -243,10 +243,10 @@ def rewrite(path: Path, wait_seconds: float | None = None) -> None:
                     _verify(connection, path)
                     connection.execute("CHECKPOINT new")
                     connection.execute("DETACH new")
-                    _sync(part)
+                    sync(part)
                     # The old file is still attached, so nobody writes to it between the copy and the exchange.
                     part.replace(path)
-                    _sync(path.parent)
+                    sync(path.parent)
                     return
             if time.monotonic() >= deadline:
                 raise WarehouseBusy(
@@ -306,14 +306,6 @@ def _verify(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             raise RewriteFailed(
                 f"{path}: the copy of {schema}.{table} has {counts[1]} of {counts[0]} rows; the warehouse is as it was. Run again."
             )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def discard(path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import polars as pl
 
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import Split
+from dataset_pipeline.storage.files import replace_file
 
 NAME = "splits.lock.csv"
 """Its name, in the folder of the spec."""
@@ -158,7 +158,7 @@ def extend(path: Path, rows: pl.DataFrame) -> int:
         return 0
     merged = pl.concat([held, fresh]).sort("group")
     # A link is followed: what it points to may be shared.
-    _replace(path.resolve(), _csv(merged))
+    replace_file(path.resolve(), _csv(merged))
     return fresh.height
 
 
@@ -168,20 +168,3 @@ def _csv(lock: pl.DataFrame) -> bytes:
     writer.writerow(COLUMNS)
     writer.writerows(lock.with_columns(pl.col("day").dt.to_string("%Y-%m-%d")).iter_rows())
     return out.getvalue().encode()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    # One name: what a run that died has left is overwritten. Nobody else writes, the run lock is ours.
-    part = path.with_name(f".{path.name}.writing")
-    with part.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    if path.exists():
-        part.chmod(path.stat().st_mode & 0o777)
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
