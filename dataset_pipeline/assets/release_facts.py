@@ -44,6 +44,12 @@ class Content:
     released: pl.DataFrame
     not_made: pl.DataFrame
     """record_id, reason, detail of collected records that a step has not judged (its gate is closed)."""
+    agreement: pl.DataFrame
+    """TABLES['agreement']: empty where nobody annotated."""
+    reviews: pl.DataFrame
+    """TABLES['reviews']: empty where nobody reviewed."""
+    tokens: pl.DataFrame
+    """transforms.tokens.TOKENS of the released records."""
 
 
 def funnel(

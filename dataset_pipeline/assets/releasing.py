@@ -22,7 +22,7 @@ from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.errors import BadDay, StalePublish
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import pair_fault, role_fault
-from dataset_pipeline.expectations.undated import RELEASE_SUITE
+from dataset_pipeline.expectations.release import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, REPORT, Split, Step, sha256_text
 from dataset_pipeline.spec.params import (

@@ -106,8 +106,18 @@ def init(folder: Path, source: Path | None) -> None:
 @main.command()
 @spec_option
 @json_option
-def check(spec: Path, as_json: bool) -> None:
+@click.option(
+    "--reuse",
+    metavar="RELEASE",
+    shell_complete=completing.releases,
+    help="Say what of a finished release, of this or another project, fits this spec.",
+)
+def check(spec: Path, as_json: bool, reuse: str | None) -> None:
     """Check the spec, its files and its rights; every problem at once."""
+    if reuse is not None:
+        from dataset_pipeline.cli import reusing
+
+        sys.exit(reusing.reuse(reuse, spec, as_json))
     from dataset_pipeline.cli import checking
 
     sys.exit(checking.check(spec, as_json))
@@ -179,17 +189,46 @@ def diff(before: str, after: str, spec: Path, as_json: bool) -> None:
     sys.exit(comparing.diff(before, after, spec, as_json))
 
 
+def storage_option(command: Any) -> Any:
+    return click.option(
+        "--storage",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the storage that a URL names; ${NAME} takes a value from the environment.",
+    )(command)
+
+
 @main.command()
 @click.argument("release", default="latest", shell_complete=completing.releases)
 @spec_option
-def verify(release: str, spec: Path) -> None:
-    """Check every hash and row count of a RELEASE.
+@storage_option
+@click.option(
+    "--rebuild", is_flag=True, help="Make the release again from the raw files, aside, and compare every byte."
+)
+def verify(release: str, spec: Path, storage: tuple[str, ...], rebuild: bool) -> None:
+    """Check every hash of a RELEASE, and that its rows are those its provenance names.
 
-    RELEASE is `latest`, a version, a beginning that only one version has, or a folder.
+    RELEASE is `latest`, a version, a beginning that only one version has, a folder, or the URL of a published one.
     """
-    from dataset_pipeline.cli import checking
+    from dataset_pipeline.cli import verifying
 
-    sys.exit(checking.verify(release, spec))
+    sys.exit(verifying.verify(release, spec, storage, rebuild))
+
+
+@main.command()
+@click.argument("release", shell_complete=completing.releases)
+@click.argument("target")
+@spec_option
+@storage_option
+def publish(release: str, target: str, spec: Path, storage: tuple[str, ...]) -> None:
+    """Copy a RELEASE to TARGET, whole or not at all, and verify it there.
+
+    RELEASE is `latest`, a version, a beginning that only one version has, or a folder. TARGET is a folder or any URL that
+    fsspec knows (s3://bucket/datasets): the release becomes a folder in it, called by its version.
+    """
+    from dataset_pipeline.cli import publishing
+
+    sys.exit(publishing.publish(release, target, spec, storage))
 
 
 @main.command()

@@ -21,7 +21,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 
 TaskType = Literal["classification", "instruction", "chat", "completion", "preference"]
 Kind = Literal["first_party", "licensed", "public_web", "synthetic"]
-Use = Literal["train", "evaluate"]
+Use = Literal["train", "evaluate", "commercial", "redistribute"]
 
 RANK_BY_KIND: dict[str, int] = {"first_party": 1, "licensed": 2, "public_web": 3, "synthetic": 4}
 """First-party text is the closest to what the model will see; generated text the furthest."""
@@ -351,13 +351,49 @@ class Retention(Section):
 ReleaseFormat = Literal["chat", "alpaca", "completion", "sharegpt", "preference", "parquet"]
 
 
+class Price(Section):
+    """What training costs: the price of a token, as the provider states it."""
+
+    per_million_tokens: Annotated[float, Field(ge=0.0)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.")] = "USD"
+
+
+class Training(Section):
+    """How the release will be trained on: what its tokens are, how many fit, what they cost."""
+
+    tokenizer: str | None = Field(
+        None,
+        description="A folder below the spec's with tokenizer.json and tokenizer_config.json, or a tokenizer.json; "
+        "none: tokens are estimated by filter.chars_per_token.",
+    )
+    chat_template: str | None = Field(
+        None, description="A Jinja file below the spec's folder; default: the tokenizer's own."
+    )
+    max_length: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Tokens of a record that the trainer reads; what is longer is cut at its end."
+    )
+    epochs: Annotated[int, Field(ge=1)] = 1
+    price: Price | None = None
+    aim: Literal["style", "format", "domain", "ability"] | None = Field(
+        None, description="What the training shall change; default by task. Decides the amount that is advised."
+    )
+
+
 class Release(Section):
     formats: Annotated[tuple[ReleaseFormat, ...], Field(min_length=1)] | None = Field(
         None,
         description="chat, alpaca and parquet where the task fits them; chat and parquet for multi-turn.",
     )
     license: str | None = Field(
-        None, description="SPDX expression of the release; default: named per source."
+        None, description="SPDX expression of the release; default: the strictest of its records."
+    )
+    uses: Annotated[tuple[Use, ...], Field(min_length=1)] = Field(
+        ("train",),
+        description="What the release is for. A use that the rights of some record do not allow closes the gate.",
+    )
+    compression: Literal["none", "gzip", "zstd"] = Field("none", description="Of the JSONL files.")
+    max_shard_mb: Annotated[int, Field(ge=1)] = Field(
+        500, description="Megabytes before packing above which a file is sharded; 500 is the Hub's default."
     )
 
 
@@ -396,6 +432,7 @@ class Spec(Section):
     )
     split: SplitSpec = SplitSpec()
     release: Release = Release()
+    training: Training = Training()
     retention: Retention = Retention()
     decisions: tuple[Decision, ...] = ()
     gates: dict[str, dict[str, Gate]] = Field({}, description="step to expectation to its change.")

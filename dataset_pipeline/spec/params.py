@@ -29,6 +29,8 @@ from dataset_pipeline.spec.models import (
     Source,
     Spec,
     Task,
+    Training,
+    Use,
     Window,
 )
 from dataset_pipeline.spec.reading import Reading, Shape
@@ -170,11 +172,17 @@ class SplitParams(Params):
 
 
 class ReleaseParams(Params):
-    version: int = 1
+    version: int = 2
     name: str
     task: Task
     formats: tuple[str, ...]
     license: str | None
+    uses: tuple[Use, ...] = ("train",)
+    compression: str = "none"
+    max_shard_mb: int = 500
+    training: Training = Training()
+    chars_per_token: float = 4.0
+    """Of the estimate where no tokenizer is named: the one that filter uses."""
     decisions: tuple[Decision, ...]
 
 
@@ -344,6 +352,11 @@ def params_of(spec: Spec) -> dict[str, Params]:
             task=spec.task,
             formats=release_formats(spec),
             license=spec.release.license,
+            uses=spec.release.uses,
+            compression=spec.release.compression,
+            max_shard_mb=spec.release.max_shard_mb,
+            training=spec.training,
+            chars_per_token=spec.filter.chars_per_token,
             decisions=spec.decisions,
             **gates(RELEASE),
         ),
