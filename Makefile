@@ -4,8 +4,10 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python
 VENV := .venv
 BIN := $(VENV)/bin
 SPEC ?= data/dataset.yaml
+LOADERS := trl llamafactory axolotl
+LOCKED := --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
-.PHONY: help env run test lint types contracts tests test-faults test-servers test-real-data ui benchmark lock format clean
+.PHONY: help env run test lint types contracts tests test-faults test-servers test-real-data test-loaders ui benchmark lock format clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -39,10 +41,18 @@ contracts: env
 	$(BIN)/lint-imports
 
 tests: env
-	$(BIN)/pytest -m "not real_data and not faults and not servers" -n 3 --dist loadfile
+	$(BIN)/pytest -m "not real_data and not faults and not servers and not loaders" -n 3 --dist loadfile
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
-	$(BIN)/pytest -m real_data -n 3 --dist loadfile
+	$(BIN)/pytest -m "real_data and not loaders" -n 3 --dist loadfile
+
+.venv-loaders/%/.ready: dataset_pipeline_tests/loaders/%.txt | env
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-loaders/$*
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python .venv-loaders/$*/bin/python -r $<
+	@touch $@
+
+test-loaders: env $(LOADERS:%=.venv-loaders/%/.ready) ## releases read by TRL, LLaMA-Factory and axolotl (their environments take 12 GB)
+	$(BIN)/pytest -m "loaders$(if $(DATASET_PIPELINE_REAL_DATA),, and not real_data)"
 
 test-servers: env ## tests against a database and an object store that they start on 127.0.0.1
 	$(BIN)/pytest -m servers
@@ -58,8 +68,11 @@ format: env ## format the code
 	$(BIN)/ruff check --fix .
 
 lock: env ## renew requirements.txt: hashes, no addresses
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --python-version 3.11 --upgrade --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --upgrade -o requirements.txt $(LOCKED)
+	for name in $(LOADERS); do \
+		$(BIN)/uv pip compile dataset_pipeline_tests/loaders/$$name.in --upgrade -o dataset_pipeline_tests/loaders/$$name.txt $(LOCKED) \
+			$$(ls dataset_pipeline_tests/loaders/$$name.overrides 2>/dev/null | sed 's/^/--override /') || exit 1; \
+	done
 
 clean: ## remove the environment and the sample's state
-	rm -rf $(VENV) build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb* data/review_queue.csv
+	rm -rf $(VENV) .venv-loaders build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb* data/review_queue.csv data/report.html

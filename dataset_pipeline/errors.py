@@ -6,6 +6,8 @@ Keep out: messages of one layer's own making; those are built where the culprit 
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -68,3 +70,45 @@ class BadDay(PipelineError):
     def __str__(self) -> str:
         lines = [f"{self.step}: {day}: {text}" for day, texts in sorted(self.days.items()) for text in texts]
         return "\n".join(lines)
+
+
+class DiskFull(PipelineError):
+    """There was no room for what had to be written. Nothing that was published has changed."""
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_ROOM_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "database or disk is full",
+    "disk I/O error",
+)
+"""How DuckDB, Polars and SQLite (of Dagster) say it, the last for a limit on the size of a file too."""
+
+
+def disk_full(error: BaseException) -> DiskFull | None:
+    """`error` as DiskFull where it, or one that it comes from, says that there is no room; else None.
+
+    Its own message is not repeated: it may quote what was to be written.
+    """
+    for one in _chain(error):
+        said = next((words for words in _NO_ROOM_WORDS if words in str(one)), None)
+        if isinstance(one, OSError) and one.errno in _NO_ROOM:
+            said = f"{one.filename}: {one.strerror}" if one.filename else str(one.strerror)
+        if said is not None:
+            return DiskFull(
+                f"There is no room to write ({said}). Rows and releases that were published are as they were. Free space where "
+                "the spec lies and where temporary files go, or raise the quota, then run again."
+            )
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it comes from, each once."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__

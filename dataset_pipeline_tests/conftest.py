@@ -28,7 +28,7 @@ from dataset_pipeline_tests.test_expectations_common import Made, made_of
 
 SAMPLE = Path(__file__).parent.parent / "data"
 _STATE = shutil.ignore_patterns(
-    "warehouse.duckdb*", "cache.duckdb*", "releases", ".dagster", "review_queue.csv"
+    "warehouse.duckdb*", "cache.duckdb*", "releases", ".dagster", "review_queue.csv", "report.html"
 )
 
 

@@ -41,7 +41,7 @@ def read(day: int, sha: str = "s", rows: int = 5) -> dict[str, Any]:
     return {"source": "inbox", "day": f"2026-03-0{day}", "uri": f"sources/{day}.jsonl", "sha256": sha, "rows_read": rows}  # fmt: skip
 
 
-SHORT = ("filter", "too_short", '{"rule":"too_short","threshold":3,"value":2}')
+SHORT = ("filter", "too_short", '{"rule":"min_words","side":"answer","threshold":3,"value":2}')
 NEAR = ("dedup", "near", '{"rule":"near","twin":"aa"}')
 
 BEFORE: dict[str, Any] = {
@@ -98,7 +98,7 @@ def told(project: tuple[Path, str, str]) -> dict[str, Any]:
 def test_diff_rows_out_say_which_step_or_what_became_of_their_file(project: tuple[Path, str, str]) -> None:
     out = {r["record_id"]: (r["step"], r["reason"], r["detail"]) for r in told(project)["rows_out"]}
     assert out == {
-        "ee": ("filter", "too_short", {"rule": "too_short", "threshold": 3, "value": 2}),
+        "ee": ("filter", "too_short", {"rule": "min_words", "side": "answer", "threshold": 3, "value": 2}),
         "ff": (None, "not_collected", {"file": "changed"}),
         "gg": (None, "not_collected", {"file": "gone"}),
     }
@@ -159,7 +159,11 @@ def test_diff_report_is_readable_and_shows_no_text(project: tuple[Path, str, str
     for line in (
         f"{before} → {after}: 7 → 7 records: 3 in, 3 out, 2 changed, 1 moved",
         "out (3): not collected any more 2, filter too_short 1",
-        "  ee  inbox, train: filter too_short  (rule too_short, threshold 3, value 2)",
+        "1 out: filter too_short, because filter.output.min_words 1 → 3",
+        "1 out: not collected any more, because sources/2.jsonl was changed",
+        "1 out: not collected any more, because sources/3.jsonl is gone",
+        "1 changed: text, because polars 2.1.0 → 2.2.0",
+        "  ee  inbox, train: filter too_short  (rule min_words, side answer, threshold 3, value 2)",
         "  cc  inbox, train: label wish → bug",
         "  dd  inbox: train → test",
         "spec: filter.output.min_words: 1 → 3",
@@ -167,6 +171,41 @@ def test_diff_report_is_readable_and_shows_no_text(project: tuple[Path, str, str
         "versions: polars 2.1.0 → 2.2.0",
     ):
         assert line in result.stdout.splitlines(), line
+
+
+def test_diff_every_row_has_a_cause_and_they_are_counted(project: tuple[Path, str, str]) -> None:
+    found = told(project)
+    kinds = {
+        "in": found["rows_in"],
+        "out": found["rows_out"],
+        "changed": found["changed"],
+        "moved": found["moved"],
+    }
+    for kind, rows in kinds.items():
+        counted = [one for one in found["causes"] if one["kind"] == kind]
+        assert sum(one["rows"] for one in counted) == len(rows)
+        assert {(one["cause"], one["because"]) for one in counted} == {
+            (r["cause"], r["because"]) for r in rows
+        }
+    [short] = [one for one in found["causes"] if one["reason"] == "too_short"]
+    assert short == {
+        "kind": "out", "step": "filter", "reason": "too_short", "cause": "spec", "because": "filter.output.min_words 1 → 3",
+        "rows": 1, "by_source": {"inbox": 1}, "by_label": {"bug": 1}, "by_split": {"train": 1},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["provenance.parquet", "dropped.parquet"])
+def test_diff_of_a_release_that_lacks_a_table_or_a_column_says_which_release(
+    tmp_path: Path, name: str
+) -> None:
+    path = make_project(tmp_path)
+    before, after = write(tmp_path, BEFORE), write(tmp_path, AFTER)
+    file = tmp_path / "releases" / before / name
+    pl.read_parquet(file).select("record_id").write_parquet(file)
+    result = call("diff", path, before, after)
+    assert result.exit_code == 1 and before in result.stderr and "column" in result.stderr
+    file.unlink()
+    assert f"{name}: is missing or cannot be read" in call("diff", path, before, after).stderr
 
 
 def test_diff_backwards_is_the_mirror(project: tuple[Path, str, str]) -> None:
@@ -242,6 +281,7 @@ def test_spec_differences_match_named_items_whatever_their_order() -> None:
         Leaf("sources[b].rank", 2, 3),
     ]
     assert spec_differences(before, before) == []
+    assert spec_differences({"price": None}, {}) == []
 
 
 def test_input_differences_of_equal_files_are_none() -> None:

@@ -19,6 +19,7 @@ from dataset_pipeline_tests import (
     test_expectations_filter_normalize,
     test_expectations_ingest_dedup,
     test_expectations_people,
+    test_expectations_release,
     test_expectations_undated,
 )
 from dataset_pipeline_tests.test_expectations_common import (
@@ -223,6 +224,7 @@ def test_expectations_every_one_has_a_mutation():
         test_expectations_filter_normalize.MUTATIONS,
         test_expectations_decontaminate_label.MUTATIONS,
         MUTATIONS,
+        test_expectations_release.MUTATIONS,
         test_expectations_undated.MUTATIONS,
         test_expectations_annotations.MUTATIONS,
         test_expectations_people.MUTATIONS,

@@ -16,6 +16,7 @@ import yaml
 from dataset_pipeline.records import MESSAGES, Split
 from dataset_pipeline.spec.models import Task
 from dataset_pipeline.transforms import release as shapes
+from dataset_pipeline.transforms.formats import jsonl_lines, parquet_rows
 from dataset_pipeline_tests import small_project as small
 from dataset_pipeline_tests.test_preference import DAY, turns
 
@@ -26,11 +27,12 @@ SYSTEM = {"role": "system", "content": "Be kind."}
 def released(*rows: tuple[str, str, list[dict[str, str]], int, list[dict[str, str]]]) -> pl.DataFrame:
     """record_id, split, messages, prompt_turns, rejected of each row."""
     names = ("record_id", "split", "messages", "prompt_turns", "rejected")
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         [dict(zip(names, row, strict=True)) | {"source": "pairs", "day": DAY, "label": None} for row in rows],
         schema={"record_id": pl.String, "split": pl.String, "messages": MESSAGES, "prompt_turns": pl.Int32,
                 "rejected": MESSAGES, "source": pl.String, "day": pl.Date, "label": pl.String},
     )  # fmt: skip
+    return shapes.with_row_numbers(frame)
 
 
 TWO_TURNS = ("a", "train", turns("user", "Q", "A", "Q2", "A2"), 1, turns("assistant", "B", "Q3", "B2"))
@@ -39,7 +41,7 @@ OWN_SYSTEM = ("b", "test", [{"role": "system", "content": "Own."}, *turns("user"
 
 def test_preference_rows_are_prompt_chosen_and_rejected_messages() -> None:
     frame = released(TWO_TURNS, OWN_SYSTEM)
-    lines = list(shapes.jsonl_rows(frame, Split.TRAIN, "preference", TASK))
+    lines = list(jsonl_lines(frame, Split.TRAIN, "preference", TASK))
     assert [json.loads(line) for line in lines] == [
         {
             "prompt": [SYSTEM, *turns("user", "Q")],
@@ -48,20 +50,20 @@ def test_preference_rows_are_prompt_chosen_and_rejected_messages() -> None:
         }
     ]
     assert lines[0].endswith(b"\n")
-    [own] = [json.loads(line) for line in shapes.jsonl_rows(frame, Split.TEST, "preference", TASK)]
+    [own] = [json.loads(line) for line in jsonl_lines(frame, Split.TEST, "preference", TASK)]
     assert own["prompt"] == [{"role": "system", "content": "Own."}, *turns("user", "Q")]
-    assert list(shapes.jsonl_rows(frame, Split.VALIDATION, "preference", TASK)) == []
+    assert list(jsonl_lines(frame, Split.VALIDATION, "preference", TASK)) == []
 
 
 def test_preference_parquet_has_the_three_lists_in_every_split() -> None:
     frame = released(TWO_TURNS)
-    stored = shapes.parquet_rows(frame, Split.TRAIN, TASK)
+    stored = parquet_rows(frame, Split.TRAIN, TASK)
     assert stored.columns == ["record_id", "prompt", "chosen", "rejected", "source", "day"]
     assert stored.row(0, named=True) == {
         "record_id": "a", "prompt": [SYSTEM, *turns("user", "Q")], "chosen": turns("assistant", "A", "Q2", "A2"),
         "rejected": turns("assistant", "B", "Q3", "B2"), "source": "pairs", "day": "2026-03-02",
     }  # fmt: skip
-    assert shapes.parquet_rows(frame, Split.TEST, TASK).schema == stored.schema
+    assert parquet_rows(frame, Split.TEST, TASK).schema == stored.schema
 
 
 def test_preference_facts_count_ties_half() -> None:

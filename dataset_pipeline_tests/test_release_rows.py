@@ -1,7 +1,7 @@
-"""What a release is made of: rows of each format, what is withheld, provenance, dropped, the card.
+"""What a release is made of: numbers of rows, what is withheld, provenance, dropped, the card.
 
-Lives here: `transforms.release` on rows made by hand, and the card of a real run. Keep out: files being
-written and dying (`test_releases`).
+Lives here: `transforms.release` on rows made by hand, and the card of a real run. Keep out: rows of a format
+(`test_formats`), files being written and dying (`test_releases`).
 """
 
 from __future__ import annotations
@@ -19,21 +19,16 @@ from dataset_pipeline.records import DAILY_STEPS, MESSAGES, TABLES, Split, Step
 from dataset_pipeline.spec.models import Task
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.transforms import release as shapes
+from dataset_pipeline.transforms.formats import jsonl_lines
 from dataset_pipeline.transforms.selection import select
 from dataset_pipeline_tests import small_project as small
 
 DAY = dt.date(2026, 3, 2)
-CLASSIFICATION = Task(
-    behavior="Label it.", type="classification", system_prompt="Say which.", labels=("bug", "wish")
-)
-INSTRUCTION = Task(behavior="Answer.", type="instruction", system_prompt="Be kind.")
-CHAT = Task(behavior="Talk.", type="chat", system_prompt="Be kind.")
 COMPLETION = Task(behavior="Go on.", type="completion")
 
 
-def turns(*contents: str, system: str | None = None) -> list[dict[str, str]]:
-    spoken = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(contents)]
-    return ([{"role": "system", "content": system}] if system else []) + spoken
+def turns(*contents: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(contents)]
 
 
 def released(*rows: tuple[str, str, list[dict[str, str]]]) -> pl.DataFrame:
@@ -44,61 +39,7 @@ def released(*rows: tuple[str, str, list[dict[str, str]]]) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def rows_of(
-    frame: pl.DataFrame, name: str, task: Task, split: Split = Split.TRAIN
-) -> list[dict[str, object]]:
-    lines = list(shapes.jsonl_rows(frame, split, name, task))
-    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
-    return [json.loads(line) for line in lines]
-
-
-# --- formats ----------------------------------------------------------------------------------
-
-
-def test_formats_of_a_classification_record() -> None:
-    frame = released(("a", "train", turns("It breaks.", "bug")), ("b", "test", turns("More!", "wish")))
-    assert rows_of(frame, "chat", CLASSIFICATION) == [
-        {"messages": [
-            {"role": "system", "content": "Say which."},
-            {"role": "user", "content": "It breaks."},
-            {"role": "assistant", "content": "bug"},
-        ]}
-    ]  # fmt: skip
-    assert rows_of(frame, "alpaca", CLASSIFICATION) == [
-        {"instruction": "Say which.", "input": "It breaks.", "output": "bug"}
-    ]
-    assert rows_of(frame, "completion", CLASSIFICATION, Split.TEST) == [
-        {"prompt": "Say which.\n\nMore!", "completion": "wish"}
-    ]
-    assert rows_of(frame, "chat", CLASSIFICATION, Split.VALIDATION) == []
-
-
-def test_formats_of_an_instruction_record() -> None:
-    frame = released(
-        ("a", "train", turns("Add 1 and 1.", "2")), ("b", "train", turns("Hi", "Ho", system="Own words."))
-    )
-    assert rows_of(frame, "alpaca", INSTRUCTION) == [
-        {"instruction": "Add 1 and 1.", "input": "", "output": "2", "system": "Be kind."},
-        {"instruction": "Hi", "input": "", "output": "Ho", "system": "Own words."},
-    ]
-
-
-def test_formats_of_a_conversation_keep_its_turns_and_its_own_system_prompt() -> None:
-    own = turns("Hi", "Hello", "Bye", "See you", system="You are a pirate.")
-    plain = turns("One", "Two", "Three\nfour", "Five")
-    frame = released(("a", "train", own), ("b", "train", plain))
-    assert [row["messages"] for row in rows_of(frame, "chat", CHAT)] == [
-        own, [{"role": "system", "content": "Be kind."}, *plain],
-    ]  # fmt: skip
-    stored = shapes.parquet_rows(frame, Split.TRAIN, CHAT)
-    assert stored["messages"].to_list() == [own, [{"role": "system", "content": "Be kind."}, *plain]]
-    assert stored.schema == shapes.parquet_rows(frame, Split.TEST, CHAT).schema
-
-
-def test_formats_of_a_completion_record_without_system_prompt() -> None:
-    frame = released(("a", "train", turns("Once", "upon a time")))
-    assert rows_of(frame, "completion", COMPLETION) == [{"prompt": "Once", "completion": "upon a time"}]
-    assert rows_of(frame, "chat", COMPLETION) == [{"messages": turns("Once", "upon a time")}]
+# --- row numbers ------------------------------------------------------------------------------
 
 
 def test_row_numbers_are_the_lines_of_the_files() -> None:
@@ -109,7 +50,8 @@ def test_row_numbers_are_the_lines_of_the_files() -> None:
         ("b", "test", 0),
         ("c", "train", 1),
     ]
-    texts = [row["messages"][0]["content"] for row in rows_of(numbered, "chat", COMPLETION)]  # type: ignore[index]
+    lines = jsonl_lines(numbered, Split.TRAIN, "chat", COMPLETION)
+    texts = [json.loads(line)["messages"][0]["content"] for line in lines]
     assert texts == ["a", "c"]
 
 

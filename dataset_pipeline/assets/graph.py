@@ -27,7 +27,7 @@ from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.assets.reporting import run_report
 from dataset_pipeline.assets.undated import UNDATED_OF
-from dataset_pipeline.errors import PipelineError, StepFailed
+from dataset_pipeline.errors import PipelineError, StepFailed, disk_full
 from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import (
@@ -198,6 +198,7 @@ def _report_asset(project: Project) -> dg.AssetsDefinition:
                 "housekeeping": "; ".join(housekept.words) or "nothing to do",
                 "waiting": dg.MetadataValue.json(dict(counts.dropped)),
                 "file": dg.MetadataValue.path(project.queue_path.name),
+                "page": dg.MetadataValue.path(project.report_path.name),
                 **metadata.provenance(ran),
             }
         )
@@ -265,8 +266,9 @@ class Run:
             results.append(error)
             failure = str(error)
         except Exception as error:
-            failure = _fault(self.step, error)
-            results.append(StepFailed(failure))
+            full = disk_full(error)
+            failure = str(full) if full else _fault(self.step, error)
+            results.append(full or StepFailed(failure))
         if failure:
             # Raised out here: an exception keeps the one it was raised from, and a fault of ours could
             # carry text of a record into Dagster's event log.

@@ -55,13 +55,17 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # The card names them all: another version makes another card.
     RELEASE: (
         "dagster",
+        "datasets",
         "datasketch",
         "duckdb",
         "ftfy",
         "great-expectations",
+        "orjson",
         "polars",
         "presidio-analyzer",
         "py3langid",
+        "pyarrow",
+        "zstandard",
     ),
 }
 """The libraries whose version can change a step's result."""

@@ -1,14 +1,15 @@
 """The numbers of a release: the funnel, what the card says, the manifest.
 
-Lives here: counting over the tables of a release. Keep out: the card's words (`transforms.card`),
-writing and judging (`releasing`).
+Lives here: what a release is made of, the facts of its card, its manifest. Keep out: counting for single sections of
+the card (`card_numbers`), the card's words (`transforms.card`), writing and judging (`releasing`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,20 +17,34 @@ import polars as pl
 
 import dataset_pipeline
 from dataset_pipeline import clock
+from dataset_pipeline.assets import card_numbers as numbers
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
-from dataset_pipeline.records import DAILY_STEPS, RELEASE, Split, Step
+from dataset_pipeline.assets.preflighting import Preflight
+from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, RELEASE, REVIEWS, Split, Step, content_hash
+from dataset_pipeline.spec import licences
+from dataset_pipeline.spec.licence_terms import OBLIGATION_WORDS
 from dataset_pipeline.spec.params import (
+    AnnotationsParams,
     DedupParams,
     FilterParams,
     NormalizeParams,
     ReleaseParams,
+    SplitParams,
 )
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import readers, releases
+from dataset_pipeline.transforms import croissant, rights
 from dataset_pipeline.transforms import release as shapes
-from dataset_pipeline.transforms.card import CardFacts, SourceFacts
+from dataset_pipeline.transforms.assignment import uses_lock
+from dataset_pipeline.transforms.card_facts import CardFacts
+from dataset_pipeline.transforms.columns import Dtypes
+from dataset_pipeline.transforms.rights import ReleaseRights
 from dataset_pipeline.transforms.selection import Selection, withheld_counts
+from dataset_pipeline.transforms.tokens import TokenFacts
+
+DataFiles = Mapping[str, Mapping[str, Sequence[str]]]
+"""format to split to paths inside the release."""
 
 
 @dataclass(frozen=True)
@@ -66,80 +81,70 @@ def funnel(
 
 
 def card_facts(
-    context: Context, content: Content, params: ReleaseParams, status: Status, days: list[dt.date]
+    context: Context,
+    content: Content,
+    params: ReleaseParams,
+    status: Status,
+    days: list[dt.date],
+    data_files: DataFiles,
+    token_facts: TokenFacts | None,
 ) -> CardFacts:
+    """Everything the card and ATTRIBUTION.md say, counted over the tables of a release."""
     released = content.released
     clean = content.tables[Step.NORMALIZE].join(released.select("record_id"), on="record_id", how="semi")
     normalize = cast(NormalizeParams, context.params[Step.NORMALIZE])
-    sets = content.protected.group_by("eval_set").len().sort("eval_set")
-    languages = (
-        clean["prompt_language"]
-        .drop_nulls()
-        .value_counts()
-        .sort("count", "prompt_language", descending=[True, False])
-    )
-    pii = (
-        clean.select(pl.col("pii_counts").explode())
-        .unnest("pii_counts")
-        .drop_nulls()
-        .group_by("name")
-        .agg(pl.col("count").sum())
-        .sort("name")
-    )
+    labels = params.task.answers_are_labels
     by_split = dict(released.group_by("split").len().iter_rows())
     return CardFacts(
         name=params.name,
         task=params.task,
-        license=params.license,
-        formats=params.formats,
+        rights=release_rights(content, params),
+        data_files=data_files,
         days=(str(days[0]), str(days[-1])),
-        sources=_source_facts(content),
+        sources=numbers.sources(
+            content.tables,
+            released,
+            content.batches,
+            {s.name: s.access for s in context.project.spec.sources},
+        ),
         splits={s.value: int(by_split.get(s.value, 0)) for s in Split},
-        labels=_label_counts(released) if params.task.answers_are_labels else {},
+        labels=numbers.labels(released, params.task.label_names) if labels else {},
         funnel=funnel(content.tables, withheld_counts(content.selection), released.height),
         rejected=content.rejects.height,
-        languages={str(code): int(n) for code, n in languages.iter_rows()},
-        pii={str(name): int(n) for name, n in pii.iter_rows()},
+        not_made=content.not_made.height,
+        languages=numbers.counts(clean["prompt_language"]),
+        answer_languages={} if labels else numbers.counts(clean["answer_language"]),
+        wanted_languages=normalize.languages,
+        pii=numbers.personal_data(clean),
         pii_action=normalize.pii.action,
-        eval_sets={str(name): int(n) for name, n in sets.iter_rows()},
+        eval_sets=dict(sorted(numbers.counts(content.protected["eval_set"]).items())),
         decisions=params.decisions,
         missing_days=[str(day) for day in missing_days(status)],
         stale_days=[str(day) for day in stale_days(status)],
         settings=_settings(context),
         versions={"dataset_pipeline": dataset_pipeline.__version__} | recipes.libraries(RELEASE),
+        tokens=token_facts,
+        agreement=numbers.agreement(
+            content.agreement,
+            content.tables[Step.LABEL],
+            released,
+            cast(AnnotationsParams, context.params[ANNOTATIONS]),
+        ),
+        reviews=numbers.reviews(content.reviews),
         pairs=shapes.pair_facts(
             content.tables[Step.FILTER].join(released.select("record_id"), on="record_id", how="semi")
         ),
     )
 
 
-def _source_facts(content: Content) -> list[SourceFacts]:
-    collected = dict(content.tables[Step.INGEST].group_by("source").len().iter_rows())
-    released = dict(content.released.group_by("source").len().iter_rows())
-    facts = []
-    for source, part in sorted(content.batches.partition_by("source", as_dict=True).items()):
-        name = str(source[0])
-        last = part.sort("day", "uri").row(-1, named=True)
-        generator = json.loads(last["generator"]) if last["generator"] else None
-        words = (
-            f"{generator['model']} of {generator['provider']} (terms reviewed {generator['terms_reviewed']})"
-            if generator
-            else None
-        )
-        facts.append(
-            SourceFacts(
-                name, last["kind"], " and ".join(sorted(set(part["license"]))), last["holder"], ", ".join(last["uses"]),
-                int(collected.get(name, 0)), int(released.get(name, 0)), words,
-            )
-        )  # fmt: skip
-    return facts
+def granted(content: Content) -> pl.DataFrame:
+    """rights.GRANT of the released records."""
+    return rights.granted(content.released, content.tables[Step.INGEST], content.batches)
 
 
-def _label_counts(released: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for label, split, n in released.group_by("label", "split").len().sort("label", "split").iter_rows():
-        counts.setdefault(str(label), {})[str(split)] = int(n)
-    return counts
+def release_rights(content: Content, params: ReleaseParams) -> ReleaseRights:
+    """The strictest of the released records' rights."""
+    return rights.strictest(granted(content), params.license, params.uses)
 
 
 def _settings(context: Context) -> list[tuple[str, str]]:
@@ -185,10 +190,33 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
     return [(prefix, "off" if value is None else str(value))]
 
 
+def loaded_back(found: Preflight, data_files: DataFiles) -> dict[str, Any]:
+    """The preflight as manifest.json tells it: what was loaded, by which version of `datasets`."""
+    return {
+        "datasets": recipes.library_version("datasets"),
+        "loaded": sorted(name for name in data_files if name not in found.not_loadable),
+        "not_loadable": dict(sorted(found.not_loadable.items())),
+        "rows_not_as_written": found.differing.height,
+        "rule_faults": found.faults.height,
+        "notes": list(found.notes),
+    }
+
+
 def manifest_of(
-    context: Context, writer: releases.Writer, content: Content, params: ReleaseParams, status: Status, run_id: str,
+    context: Context,
+    writer: releases.Writer,
+    content: Content,
+    params: ReleaseParams,
+    status: Status,
+    run_id: str,
     now: recipes.Recipe,
-) -> dict[str, Any]:  # fmt: skip
+    facts: CardFacts,
+    preflight: Mapping[str, Any],
+) -> dict[str, Any]:
+    """manifest.json: the only file of a release that holds clock values.
+
+    facts: those of the card, with rights, tokens and data_files. preflight: `loaded_back(…)`.
+    """
     inputs = content.batches.select(
         "source", "day", "uri", "sha256", "bytes", "rows_read", "rows_ingested", "rows_rejected", "license"
     )
@@ -216,6 +244,14 @@ def manifest_of(
                 )
             ],
         },
+        "rights": _rights_of(facts.rights),
+        "tokens": None if facts.tokens is None else dataclasses.asdict(facts.tokens),
+        "data_files": {
+            name: {split: list(paths) for split, paths in splits.items()}
+            for name, splits in facts.data_files.items()
+        },
+        "preflight": dict(preflight),
+        "contents": _contents(context, content),
         "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],
         "missing_days": [str(day) for day in missing_days(status)],
         "stale_days": [str(day) for day in stale_days(status)],
@@ -223,3 +259,49 @@ def manifest_of(
         "versions": {"python": platform.python_version(), "dataset_pipeline": dataset_pipeline.__version__}
         | recipes.libraries(RELEASE),
     }
+
+
+def _contents(context: Context, content: Content) -> dict[str, Any]:
+    """Hashes of what has no day and can change what a record becomes."""
+    latest = context.warehouse.latest()
+    sets = content.protected.partition_by("eval_set", as_dict=True)
+    found: dict[str, Any] = {
+        "eval_sets": {str(name): content_hash(part) for (name,), part in sorted(sets.items())}
+    }
+    found |= {name: p.content for name in (REVIEWS, ANNOTATIONS) if (p := latest.get((name, None)))}
+    if uses_lock(cast(SplitParams, context.params[Step.SPLIT])) and context.project.lock_path.exists():
+        found["split_lock"] = readers.file_sha256(context.project.lock_path)[0]
+    return found
+
+
+def _rights_of(own: ReleaseRights) -> dict[str, Any]:
+    """uses that every record allows, what the release is for, its licence and obligations, records by licence."""
+    return {
+        "uses": list(own.uses),
+        "released_for": list(own.asked),
+        "license": own.license,
+        "obligations": [name for name in OBLIGATION_WORDS if getattr(own.obligations, name)],
+        "terms_known": own.obligations.known,
+        "licenses": [{"license": licence, "records": n} for licence, n in own.licenses],
+    }
+
+
+def croissant_facts(
+    facts: CardFacts, schemas: Mapping[str, Dtypes], files: Mapping[str, tuple[str, int]]
+) -> croissant.Facts:
+    """What croissant.json says. schemas: columns of each Parquet file by its kind; files: path to SHA-256 and bytes."""
+    grants = [grant for grant in facts.rights.grants if grant.records]
+    return croissant.Facts(
+        name=facts.name,
+        task=facts.task,
+        license=facts.rights.license,
+        license_links=sorted(
+            {link for grant in grants for link in licences.links(grant.license)}, key=lambda link: link[0]
+        ),
+        holders=sorted({grant.holder for grant in grants}),
+        days=facts.days,
+        data_files=facts.data_files,
+        files=files,
+        schemas=schemas,
+        languages=list(facts.languages),
+    )

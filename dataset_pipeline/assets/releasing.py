@@ -6,36 +6,46 @@ Lives here: `run_release`, its recipe and its gate. Keep out: numbers (`release_
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import time
 from typing import cast
 
 import polars as pl
 
-from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets import preflighting, recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
-from dataset_pipeline.assets.release_facts import Content, card_facts, manifest_of
+from dataset_pipeline.assets.release_content import content_of
+from dataset_pipeline.assets.release_facts import (
+    Content,
+    DataFiles,
+    card_facts,
+    croissant_facts,
+    granted,
+    loaded_back,
+    manifest_of,
+)
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.errors import BadDay, StalePublish
 from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import pair_fault, role_fault
 from dataset_pipeline.expectations.release import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, REPORT, Split, Step, sha256_text
-from dataset_pipeline.spec.params import (
-    ReleaseParams,
-    SplitParams,
-)
-from dataset_pipeline.storage import frames, releases
+from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, RELEASE, REPORT, Split, Step, sha256_text
+from dataset_pipeline.spec.params import ReleaseParams, SplitParams
+from dataset_pipeline.storage import releases, tokenizers
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
-from dataset_pipeline.text import SIDED
+from dataset_pipeline.transforms import formats, rights
 from dataset_pipeline.transforms import release as shapes
+from dataset_pipeline.transforms import tokens as lengths
+from dataset_pipeline.transforms.attribution import attribution
 from dataset_pipeline.transforms.card import card
-from dataset_pipeline.transforms.selection import Selection, erased_rows, select, withheld_counts
+from dataset_pipeline.transforms.card_facts import CardFacts
+from dataset_pipeline.transforms.croissant import CROISSANT, croissant
+from dataset_pipeline.transforms.selection import withheld_counts
+from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info
 
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
@@ -46,7 +56,11 @@ def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> 
         if step not in (RELEASE, REPORT)
     }
     # The card shows every threshold, also one that changed no row.
-    reads["settings"] = sha256_text(*(context.params[step].hash() for step in DAILY_STEPS))
+    reads["settings"] = sha256_text(*(context.params[name].hash() for name in (*DAILY_STEPS, ANNOTATIONS)))
+    training = cast(ReleaseParams, context.params[RELEASE]).training
+    if training.tokenizer is not None:
+        reads["tokenizer"] = tokenizers.fingerprint(context.project.root, training)
+        reads["tokenizer libraries"] = json.dumps(tokenizers.libraries(training), sort_keys=True)
     reads["missing days"] = ",".join(map(str, missing_days(status)))
     reads["stale days"] = ",".join(map(str, stale_days(status)))
     return recipes.recipe(RELEASE, context.params[RELEASE].hash(), reads)
@@ -82,19 +96,25 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     if not days:
         raise BadDay(RELEASE, {"all": ["no day has been published through split yet: run the whole graph"]})
     REPORTER.get().step_started(RELEASE, len(days))
-    content = _content(context, days, sorted(wanted), Undated(context, latest).erased)
+    content = content_of(context, days, sorted(wanted), Undated(context, latest).erased)
     writer = releases.Writer(context.project.releases_path)
     try:
         REPORTER.get().phase(RELEASE, "writing files")
-        _write(writer, content, params)
-        judgements = _judge(writer, content, params, context)
+        data_files = _data_files(writer, content, params)
+        counted = lengths.counted_by(params.training, params.chars_per_token)
+        token_facts = lengths.facts(content.tokens, content.released, params.training, counted)
+        facts = card_facts(context, content, params, status, days, data_files, token_facts)
+        _write(writer, content, params, facts)
+        loaded = preflighting.run(writer.folder, data_files, content.released, params)
+        REPORTER.get().phase(RELEASE, "gate")
+        judgements = _judge(writer, content, params, context, loaded)
         checks = check_rows(RELEASE, judgements)
         if any(j.blocks for j in judgements):
             context.warehouse.record_checks(checks, [None], run_id)
             raise GateClosed(RELEASE, ["all"], judgements)  # type: ignore[list-item]
-        facts = card_facts(context, content, params, status, days)
-        writer.text("README.md", card(facts))
-        manifest = manifest_of(context, writer, content, params, status, run_id, now)
+        manifest = manifest_of(
+            context, writer, content, params, status, run_id, now, facts, loaded_back(loaded, data_files)
+        )
         _refuse_if_moved(context, latest)
         folder = writer.finish(manifest)
     except BaseException:
@@ -120,74 +140,54 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     )
 
 
-def _content(context: Context, days: list[dt.date], calendar: list[dt.date], erased: pl.DataFrame) -> Content:
-    """erased: record_id and place of records that are to be erased; their day may not have been made again yet."""
-    REPORTER.get().phase(RELEASE, "reading tables")
-    warehouse = context.warehouse
-    with warehouse.reading():
-        tables = {str(step): warehouse.table(step, calendar) for step in DAILY_STEPS}
-        kept = frames.records_after(warehouse, Step.SPLIT, days)
-        batches, rejects = (warehouse.table(name, calendar) for name in ("batches", "rejects"))
-        protected = warehouse.table(PROTECTED)
-    tables, not_made = _followed(tables)
-    splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
-    records = kept.select("record_id", "day", "source", *SIDED, "label").join(
-        splits, on="record_id", how="inner"
-    )
-    params = cast(ReleaseParams, context.params[RELEASE])
-    gone = records.join(erased, on="record_id", how="semi")
-    records = records.join(gone, on="record_id", how="anti")
-    selection = select(
-        records, tables[Step.LABEL], params.task.answers_are_labels, tables[Step.DEDUP],
-        has_pairs=params.task.type == "preference",
-    )  # fmt: skip
-    selection = Selection(selection.released, pl.concat([selection.withheld, erased_rows(gone, erased)]))
-    return Content(
-        tables, batches, rejects, protected, selection,
-        shapes.with_row_numbers(selection.released), not_made,
-    )  # fmt: skip
-
-
-def _followed(tables: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
-    """The rows of records that reached their step as it is published now, and the records that got no verdict.
-
-    They differ from the tables only where the gate of a step was closed after the steps before it
-    had published anew: rows of records that are not collected any more, or were dropped since, are left out.
-    """
-    reached = tables[Step.INGEST].select("record_id")
-    followed, waiting = {}, []
-    for step in DAILY_STEPS:
-        followed[str(step)] = tables[step].join(reached, on="record_id", how="semi", maintain_order="left")
-        unjudged = reached.join(tables[step], on="record_id", how="anti")
-        detail = json.dumps({"rule": "not_made", "step": str(step)}, separators=(",", ":"))
-        waiting.append(
-            unjudged.select("record_id", pl.lit("not_made").alias("reason"), pl.lit(detail).alias("detail"))
-        )
-        reached = followed[str(step)].filter("kept").select("record_id")
-    return followed, pl.concat(waiting).sort("record_id")
-
-
-def _write(writer: releases.Writer, content: Content, params: ReleaseParams) -> None:
+def _data_files(writer: releases.Writer, content: Content, params: ReleaseParams) -> DataFiles:
+    """Write every format and split; format to split to paths. A split without records has no file."""
+    limit = params.max_shard_mb * 1_000_000
+    found: dict[str, dict[str, list[str]]] = {}
     for name in params.formats:
         for split in Split:
             if name == "parquet":
-                writer.parquet(
-                    f"parquet/{split}.parquet", shapes.parquet_rows(content.released, split, params.task)
-                )
+                rows = formats.parquet_rows(content.released, split, params.task)
+                paths = writer.parquet_shards(name, split, rows, limit)
             else:
-                writer.lines(
-                    f"{name}/{split}.jsonl", shapes.jsonl_rows(content.released, split, name, params.task)
-                )
-    writer.parquet("provenance.parquet", shapes.provenance(content.released, content.tables, content.batches))
-    writer.parquet(
-        "dropped.parquet",
-        shapes.dropped(content.tables, pl.concat([content.selection.withheld, content.not_made])),
-    )
-    writer.parquet("rejects.parquet", content.rejects)
+                lines = formats.jsonl_lines(content.released, split, name, params.task)
+                paths = writer.jsonl(name, split, lines, params.compression, limit)
+            if paths:
+                found.setdefault(name, {})[split.value] = paths
+    return found
+
+
+def _write(writer: releases.Writer, content: Content, params: ReleaseParams, facts: CardFacts) -> None:
+    """Everything beside the data files but the manifest; croissant.json last, as it names all others."""
+    tables = {
+        "provenance": shapes.provenance(content.released, content.tables, content.batches, content.tokens),
+        "dropped": shapes.dropped(content.tables, pl.concat([content.selection.withheld, content.not_made])),
+        "rejects": content.rejects,
+    }
+    for name, frame in tables.items():
+        writer.parquet(f"{name}.parquet", frame)
+    words = {
+        DATASET_INFO: dataset_info(facts.data_files, params.task),
+        "ATTRIBUTION.md": attribution(facts),
+        "README.md": card(facts),
+    }
+    for name, text in words.items():
+        if text is not None:
+            writer.text(name, text)
+    schemas = {name: dict(frame.schema) for name, frame in tables.items()}
+    if "parquet" in facts.data_files:
+        data = formats.parquet_rows(content.released.clear(), Split.TRAIN, params.task)
+        schemas["parquet"] = dict(data.schema)
+    files = {f.path: (f.sha256, f.bytes) for f in writer.files.values()}
+    writer.text(CROISSANT, croissant(croissant_facts(facts, schemas, files)))
 
 
 def _judge(
-    writer: releases.Writer, content: Content, params: ReleaseParams, context: Context
+    writer: releases.Writer,
+    content: Content,
+    params: ReleaseParams,
+    context: Context,
+    loaded: preflighting.Preflight,
 ) -> list[Judgement]:
     """Judge the written files, read back, against the tables."""
     released, withheld = content.released, content.selection.withheld
@@ -213,14 +213,18 @@ def _judge(
     faulty = released.filter(
         role_fault() | pair_fault() | (pl.col("messages").list.last().struct.field("role") != "assistant")
     )
+    lacking, blamed = rights.uses_missing(granted(content), params.uses)
     gauges = pl.DataFrame(
         {
             "day": ["all"], "n": [released.height], "records_lost": [kept - released.height - withheld.height],
             "records_unaccounted": [unaccounted], "file_row_differences": [differences],
             "role_faults": [faulty.height], "empty_splits": [len(empty)], "empty_splits_culprit": [", ".join(empty) or None],
+            "uses_missing": [lacking], "uses_missing_culprit": [blamed],
         },
-        schema_overrides={"empty_splits_culprit": pl.String},
+        schema_overrides={"empty_splits_culprit": pl.String, "uses_missing_culprit": pl.String},
     )  # fmt: skip
+    trained = preflighting.gauges(loaded, content.tokens, released, params)
+    gauges = pl.concat([gauges, trained], how="horizontal")
     rows = provenance.with_columns(day=pl.lit("all"))
     return judge(adjusted(RELEASE_SUITE, params.gates), rows, gauges)
 

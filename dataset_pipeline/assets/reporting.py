@@ -1,11 +1,14 @@
-"""The report: what waits for a person, written beside the spec as `review_queue.csv`.
+"""The report: what waits for a person as `review_queue.csv`, and the newest release as `report.html`, beside the spec.
 
-Lives here: which records wait, their texts with personal data replaced, the file. Keep out: what a row of it looks
-like (`transforms.queue`), taking the answers in (`reviewing`).
+Lives here: which records wait, their texts with personal data replaced, the two files. Keep out: what a row of the queue
+looks like (`transforms.queue`), what the page says (`transforms.page`, numbers `report_facts`), taking the answers in
+(`reviewing`).
 """
 
 from __future__ import annotations
 
+import html
+import re
 import time
 from typing import cast
 
@@ -14,17 +17,21 @@ import polars as pl
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
+from dataset_pipeline.assets.release_reading import release_before
+from dataset_pipeline.assets.report_facts import page_facts, warnings
 from dataset_pipeline.expectations.gate import adjusted, judge
 from dataset_pipeline.expectations.text_audit import left_entities
 from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import DAILY_STEPS, RELEASE, REPORT, REVIEWS, Step
+from dataset_pipeline.records import DAILY_STEPS, RELEASE, REPORT, REVIEWS, Step, sha256_text
 from dataset_pipeline.spec.params import LabelParams, NormalizeParams, ReportParams
-from dataset_pipeline.storage import files, frames, readers
+from dataset_pipeline.storage import files, frames, readers, releases
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.transforms import queue, selection
 from dataset_pipeline.transforms.normalize import normalize
+from dataset_pipeline.transforms.page import VERSION as PAGE_VERSION
+from dataset_pipeline.transforms.page import page
 
 
 def waiting(context: Context) -> pl.DataFrame:
@@ -51,29 +58,46 @@ def counts(waiting: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def report_recipe(context: Context, latest: recipes.Latest) -> recipes.Recipe:
-    """What the queue would be made of now: the verdicts of all steps that set records aside, and the erasures."""
+    """What queue and page would be made of now: the verdicts of all steps that set records aside, the erasures, the
+    newest release, the one before it, and the checks that warned."""
     reads = {
         f"{step} {day}": p.content
         for (step, day), p in sorted(latest.items(), key=str)
         if step in (*DAILY_STEPS, REVIEWS)
     }
+    release = latest.get((RELEASE, None))
+    if release is not None:
+        # Its recipe too: what only changes what is said of it, such as training.aim, changes no file.
+        reads[RELEASE] = f"{release.content} {release.recipe}"
+        before = release_before(context, release.content)
+        reads["release before"] = before.name if before is not None else "none"
+        folder = context.project.releases_path / release.content
+        reads["release folder"] = "there" if (folder / releases.MANIFEST).is_file() else "gone"
+    # What is shown, and the library behind the learning curve.
+    reads["page"] = f"{PAGE_VERSION} {recipes.library_version('scikit-learn')}"
+    reads["warnings"] = sha256_text(*warnings(context))
     return recipes.recipe(REPORT, context.params[REPORT].hash(), reads)
 
 
 def is_reported(context: Context, latest: recipes.Latest) -> bool:
-    """Whether the queue that lies there was made of what is published now."""
+    """Whether the queue and the page that lie there were made of what is published now."""
     published = latest.get((REPORT, None))
     now = report_recipe(context, latest)
     return published is not None and published.recipe == now.hash and published.content == _content(context)
 
 
 def _content(context: Context) -> str:
-    path = context.project.queue_path
-    return readers.file_sha256(path)[0] if path.is_file() else "nothing waits"
+    """What lies there: a file that was deleted or edited is written anew."""
+    queue_path, page_path = context.project.queue_path, context.project.report_path
+    return sha256_text(
+        readers.file_sha256(queue_path)[0] if queue_path.is_file() else "nothing waits",
+        readers.file_sha256(page_path)[0] if page_path.is_file() else "no page",
+    )
 
 
 def run_report(context: Context, run_id: str) -> Outcome:
-    """Write the queue anew. Raises GateClosed where it would hold personal data, or lack a waiting record."""
+    """Write the queue and the page anew. Raises GateClosed, and writes neither, where one would hold personal data or the
+    queue would lack a waiting record."""
     started = time.monotonic()
     hold_run_lock(context.warehouse.path)
     params = cast(ReportParams, context.params[REPORT])
@@ -83,13 +107,19 @@ def run_report(context: Context, run_id: str) -> Outcome:
         REPORTER.get().step_finished(REPORT, seconds, 0, 0, "up to date")
         rows_waiting = latest[(REPORT, None)].row_count
         same: dict[Day, DayCounts] = {None: DayCounts(rows_waiting, 0, {})}
-        return Outcome(REPORT, (None,), (), same, (), seconds, ("up to date: the same queue lies there",))
+        return Outcome(
+            REPORT, (None,), (), same, (), seconds, ("up to date: the same queue and page lie there",)
+        )
     now = report_recipe(context, latest)
     with context.warehouse.reading():
         listed = waiting(context)
         sides = selection.contradicting(context.warehouse.table(Step.LABEL))
     rows = queue.queue(_with_texts(context, listed, params), sides)
-    judgements = judge(adjusted(REPORT_SUITE, params.gates), *report_frames(rows, listed.height))
+    REPORTER.get().phase(REPORT, "writing the page")
+    shown = _without_personal_data(page(page_facts(context, latest, counts(listed), warnings(context))))
+    judgements = judge(
+        adjusted(REPORT_SUITE, params.gates), *report_frames(rows, listed.height, visible_texts(shown))
+    )
     checks = check_rows(REPORT, judgements)
     if any(j.blocks for j in judgements):
         context.warehouse.record_checks(checks, [None], run_id)
@@ -99,13 +129,15 @@ def run_report(context: Context, run_id: str) -> Outcome:
         files.replace_file(path, queue.to_csv(rows))
     else:
         path.unlink(missing_ok=True)
+    files.replace_file(context.project.report_path, shown.encode("utf-8", "replace"))
     content = _content(context)
     new = NewPublication(
         None, now.hash, content, content, now.params_hash, now.inputs, rows.height, rows.height
     )
     context.warehouse.record_release(new, checks, run_id, REPORT)
     seconds = time.monotonic() - started
-    note = f"{rows.height} records wait in {path.name}" if rows.height else "nothing waits for a review"
+    waits = f"{rows.height} records wait in {path.name}" if rows.height else "nothing waits for a review"
+    note = f"{waits}; the release on a page: {context.project.report_path.name}"
     REPORTER.get().step_finished(REPORT, seconds, 0, 0, note)
     reasons = {f"{step} {reason}": n for step, by in counts(listed).items() for reason, n in by.items()}
     counted: dict[Day, DayCounts] = {None: DayCounts(rows.height, 0, reasons)}
@@ -114,6 +146,25 @@ def run_report(context: Context, run_id: str) -> Outcome:
 
 
 NOT_SHOWN = "(not shown: personal data may be left in it)"
+
+
+_VISIBLE = re.compile(r">([^<>]+)<")
+"""A text between two tags. All that is not ours is escaped, so that no other sign can open or close one."""
+
+
+def visible_texts(shown: str) -> list[str]:
+    """The texts that a page shows, as a reader sees them."""
+    body = shown[shown.find("<body>") :]
+    return [html.unescape(found) for found in _VISIBLE.findall(body)]
+
+
+def _without_personal_data(shown: str) -> str:
+    """The page without the names in which personal data stand: a label, a file or a source may be called anything."""
+
+    def safe(found: re.Match[str]) -> str:
+        return f">{NOT_SHOWN}<" if left_entities(html.unescape(found.group(1))) else found.group()
+
+    return _VISIBLE.sub(safe, shown)
 
 
 def _shown(turns: pl.Expr) -> pl.Expr:

@@ -22,7 +22,7 @@ STEPS: dict[str, str] = {
     PROTECTED: "The evaluation sets of the spec and its handwritten examples: never trained on.",
     REVIEWS: "What people decided about single records: keep, drop, relabel, erase. Overrules filter, decontaminate and label.",
     ANNOTATIONS: "Labels that several people gave to the same items: their consensus, and how far they agree.",
-    REPORT: "What waits for a person: `review_queue.csv`, with personal data replaced.",
+    REPORT: "What waits for a person (`review_queue.csv`, personal data replaced), and the newest release on a page (`report.html`).",
     RELEASE: "An immutable folder with train, validation and test in every format, where each record is from, why every other "
     "one is not there, a manifest of hashes and a dataset card.",
 }

@@ -1,4 +1,4 @@
-"""`check` and `verify`: what is wrong with a spec and its files, or with a release.
+"""`check`: what is wrong with a spec and its files; finding a release and reading of it.
 
 Lives here: looking and saying. Keep out: changing anything.
 """
@@ -29,6 +29,7 @@ from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers, releases, split_lock
 from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
+from dataset_pipeline.storage.tokenizers import tokenizer_problems
 from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.assignment import uses_lock
 from dataset_pipeline.transforms.filter import examples_dropped
@@ -68,6 +69,7 @@ def check(spec: Path, as_json: bool) -> int:
             *_source_problems(project, found),
             *_set_problems(project),
             *_people_problems(project, advice),
+            *tokenizer_problems(project),
         ]
         problems = list(dict.fromkeys(problems))
         advice += [*found.notes, *_advice(project)]
@@ -290,23 +292,3 @@ def read_rows(path: Path, columns: list[str], ids: list[str] | None = None) -> p
         return rows.select(columns).collect()
     except (OSError, pl.exceptions.PolarsError):
         raise broken(path, "is missing or cannot be read") from None
-
-
-def verify(release: str, spec: Path) -> int:
-    """Check a release: a version, its beginning, a folder, or `latest`. Returns 1 where something is wrong."""
-    out = show.console()
-    folder = find_release(release, spec)
-    found = releases.verify(folder)
-    for problem in found.problems:
-        out.print(f"{found.version}: {problem}")
-    if found.is_whole:
-        out.print(
-            f"{found.version}: whole. {found.files} files, {found.rows} rows, every hash as in the manifest."
-        )
-        return 0
-    if (folder / releases.MANIFEST).is_file() or folder.parent.name == "releases":
-        out.print(
-            f"This release is not what was published. Restore the folder from a copy, or delete {folder} and run "
-            "`dataset-pipeline run`: the newest release is then written again."
-        )
-    return 1

@@ -15,10 +15,12 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from dataset_pipeline.assets import release_reading
 from dataset_pipeline.cli import outputs, show
-from dataset_pipeline.cli.checking import find_release, read_manifest, read_rows
+from dataset_pipeline.cli.checking import broken, find_release, read_manifest, read_rows
 from dataset_pipeline.cli.outputs import DiffOutput, Part, line_of
 from dataset_pipeline.transforms import comparing
+from dataset_pipeline.transforms.cause_words import UNKNOWN, value_words
 
 SHOWN_IDS = 20
 """Record ids of a kind that are shown on a terminal; `--json` lists all."""
@@ -27,8 +29,6 @@ SHOWN_LINES = 20
 SHOWN_CHARS = 60
 """Characters of a value of the spec that are shown."""
 
-_ROWS = ["record_id", "source", "day", "uri", "label", "split"]
-_WHY = ["record_id", "step", "reason", "detail"]
 _COUNTED = {"before": "before", "after": "after", "in": "rows_in", "out": "rows_out", "changed": "changed", "moved": "moved"}  # fmt: skip
 _WORDS = {
     comparing.NOT_COLLECTED: "not collected any more",
@@ -44,7 +44,8 @@ def diff(before: str, after: str, spec: Path, as_json: bool) -> int:
     out = show.console(as_json)
     folders = [find_release(name, spec) for name in (before, after)]
     old, new = (read_manifest(folder) for folder in folders)
-    compared = comparing.compare(*(_side(f, m) for f, m in zip(folders, (old, new), strict=True)))
+    sides = _side(folders[0], old), _side(folders[1], new)
+    compared = release_reading.compare(sides, old, new)
     found = _output(old, new, compared)
     _print(out, found)
     if as_json:
@@ -53,35 +54,16 @@ def diff(before: str, after: str, spec: Path, as_json: bool) -> int:
 
 
 def _side(folder: Path, manifest: dict[str, Any]) -> comparing.Side:
-    path = folder / "provenance.parquet"
-    names = read_rows(path, ["*"], []).columns
-    texts = [comparing.TEXT_SHA] if comparing.TEXT_SHA in names else []
-    inputs = [{key: str(entry[key]) for key in _INPUT} for entry in manifest["inputs"]]
-    return comparing.Side(
-        read_rows(path, [*_ROWS, *texts]),
-        read_rows(folder / "dropped.parquet", _WHY),
-        pl.DataFrame(inputs, schema=_INPUT),
-    )
-
-
-_INPUT = dict.fromkeys(("source", "day", "uri", "sha256"), pl.String)
-
-
-def _whole(spec: dict[str, Any]) -> dict[str, Any]:
-    """A manifest's spec with its defaults, so that a key which came or went shows what it was; one that this version
-    does not take stays as it is."""
-    from pydantic import ValidationError
-
-    from dataset_pipeline.spec.models import Spec
-
     try:
-        return Spec.model_validate_json(json.dumps(spec)).model_dump(mode="json")
-    except ValidationError:
-        return spec
+        return release_reading.side_of(folder, manifest)
+    except release_reading.UNREADABLE:
+        for name in ("provenance.parquet", "dropped.parquet"):
+            read_rows(folder / name, ["record_id"], [])
+        raise broken(folder, "a column of provenance.parquet or dropped.parquet is missing") from None
 
 
-def _output(old: dict[str, Any], new: dict[str, Any], found: comparing.Comparison) -> DiffOutput:
-    versions = sorted({*old["versions"], *new["versions"]})
+def _output(old: dict[str, Any], new: dict[str, Any], compared: release_reading.Compared) -> DiffOutput:
+    found, differences = compared.rows, compared.differences
     parts = {name: {value: _part(n) for value, n in counts.items()} for name, counts in found.counts.items()}
     whole = found.counts[comparing.SPLIT].values()
     return DiffOutput(
@@ -97,18 +79,12 @@ def _output(old: dict[str, Any], new: dict[str, Any], found: comparing.Compariso
         rows_out=_rows(found.rows_out),
         changed=[outputs.ChangedRow(**row) for row in found.changed.iter_rows(named=True)],
         moved=[outputs.MovedRow(**row) for row in found.moved.iter_rows(named=True)],
-        spec=[
-            outputs.SpecDifference(path=leaf.path, before=leaf.before, after=leaf.after)
-            for leaf in comparing.spec_differences(_whole(old["spec"]), _whole(new["spec"]))
-        ],
-        inputs=[
-            outputs.InputDifferenceOutput(**vars(one))
-            for one in comparing.input_differences(old["inputs"], new["inputs"])
-        ],
+        causes=[outputs.CauseCount(**vars(one)) for one in compared.causes],
+        spec=[outputs.SpecDifference(**vars(leaf)) for leaf in differences.spec],
+        inputs=[outputs.InputDifferenceOutput(**vars(one)) for one in differences.inputs],
         versions=[
-            outputs.VersionDifference(name=name, before=old["versions"].get(name), after=new["versions"].get(name))
-            for name in versions
-            if old["versions"].get(name) != new["versions"].get(name)
+            outputs.VersionDifference(name=leaf.path, before=leaf.before, after=leaf.after)
+            for leaf in differences.versions
         ],
     )  # fmt: skip
 
@@ -140,12 +116,16 @@ def _print(out: Console, found: DiffOutput) -> None:
         out.print("note: not both carry hashes of their texts (text_sha): compared by label and split only")
     for title, parts in (("source", found.by_source), ("label", found.by_label), ("split", found.by_split)):
         _print_parts(out, title, parts)
-    _print_rows(out, "in", found.rows_in)
-    _print_rows(out, "out", found.rows_out)
-    _print_ids(out, "changed", [f"{row.record_id}  {_change(row)}" for row in found.changed])
+    _print_rows(out, "in", found.rows_in, found.causes)
+    _print_rows(out, "out", found.rows_out, found.causes)
+    changed = [f"{row.record_id}  {_change(row)}" for row in found.changed]
+    _print_ids(out, "changed", changed, causes=found.causes)
     moved = [f"{row.record_id}  {row.source}: {row.split_before} → {row.split_after}" for row in found.moved]
-    _print_ids(out, "moved", moved)
-    leaves = [f"{leaf.path}: {_value(leaf.before)} → {_value(leaf.after)}" for leaf in found.spec]
+    _print_ids(out, "moved", moved, causes=found.causes)
+    leaves = [
+        f"{leaf.path}: {value_words(leaf.before, SHOWN_CHARS)} → {value_words(leaf.after, SHOWN_CHARS)}"
+        for leaf in found.spec
+    ]
     _print_some(out, "spec", leaves)
     inputs = [f"{i.change} {i.uri} ({i.source}, {i.day}){_lines(i)}" for i in found.inputs]
     _print_some(out, "inputs", inputs)
@@ -171,21 +151,48 @@ def _print_parts(out: Console, title: str, parts: dict[str, Part]) -> None:
         out.print(f"and {len(shown) - SHOWN_LINES} more; --json lists all")
 
 
-def _print_rows(out: Console, kind: str, rows: Sequence[outputs.RowDifference]) -> None:
+def _print_rows(
+    out: Console, kind: str, rows: Sequence[outputs.RowDifference], causes: Sequence[outputs.CauseCount]
+) -> None:
     if not rows:
         return
     groups: dict[str, int] = {}
     for row in rows:
-        groups[_why(row)] = groups.get(_why(row), 0) + 1
+        why = _why(row.step, row.reason)
+        groups[why] = groups.get(why, 0) + 1
     ordered = sorted(groups.items(), key=lambda pair: (-pair[1], pair[0]))
     reasons = ", ".join(f"{why} {n}" for why, n in ordered)
-    lines = [f"{row.record_id}  {row.source}, {row.split}: {_why(row)}{_detail(row.detail)}" for row in rows]
-    _print_ids(out, kind, lines, f": {reasons}")
+    lines = [
+        f"{row.record_id}  {row.source}, {row.split}: {_why(row.step, row.reason)}{_detail(row.detail)}"
+        for row in rows
+    ]
+    _print_ids(out, kind, lines, f": {reasons}", causes)
 
 
-def _why(row: outputs.RowDifference) -> str:
-    reason = _WORDS.get(row.reason or "", row.reason or "unknown")
-    return f"{row.step} {reason}" if row.step else reason
+def _why(step: str | None, reason: str | None) -> str:
+    word = _WORDS.get(reason or "", reason or "unknown")
+    return f"{step} {word}" if step else word
+
+
+def _cause_lines(kind: str, causes: Sequence[outputs.CauseCount]) -> list[str]:
+    """How many rows of this kind differ by which cause; where the rows are from where there are several sources."""
+    return [
+        f"{one.rows} {kind}: {_why(one.step, one.reason)}, {_because(one)}{_sources(one.by_source)}"
+        for one in causes
+        if one.kind == kind
+    ]
+
+
+def _because(one: outputs.CauseCount) -> str:
+    return one.because if one.cause == UNKNOWN else f"because {one.because}"
+
+
+def _sources(counts: dict[str, int]) -> str:
+    if len(counts) < 2:
+        return ""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+    return f" ({', '.join(f'{name} {n}' for name, n in ordered[:3])}{more})"
 
 
 def _detail(detail: Any) -> str:
@@ -202,10 +209,17 @@ def _change(row: outputs.ChangedRow) -> str:
     return f"{row.source}, {row.split}: {', '.join(what)}"
 
 
-def _print_ids(out: Console, kind: str, lines: list[str], more: str = "") -> None:
+def _print_ids(
+    out: Console, kind: str, lines: list[str], more: str = "", causes: Sequence[outputs.CauseCount] = ()
+) -> None:
     if not lines:
         return
     out.print(f"{kind} ({len(lines)}){more}")
+    told = _cause_lines(kind, causes)
+    for line in told[:SHOWN_LINES]:
+        out.print(line)
+    if len(told) > SHOWN_LINES:
+        out.print(f"and {len(told) - SHOWN_LINES} more causes; --json lists all")
     for line in lines[:SHOWN_IDS]:
         out.print(f"  {line}")
     if len(lines) > SHOWN_IDS:
@@ -223,10 +237,6 @@ def _lines(one: outputs.InputDifferenceOutput) -> str:
     if one.change != "changed":
         return ""
     return f": {one.rows_before} → {one.rows_after} rows"
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else _cut(value if isinstance(value, str) else json.dumps(value))
 
 
 def _cut(text: str, limit: int = SHOWN_CHARS) -> str:

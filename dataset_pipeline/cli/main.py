@@ -17,7 +17,7 @@ import click
 
 from dataset_pipeline import __version__
 from dataset_pipeline.cli import completing
-from dataset_pipeline.errors import PipelineError, Problem, SpecError
+from dataset_pipeline.errors import PipelineError, Problem, SpecError, disk_full
 
 DEFAULT_SPEC = "data/dataset.yaml"
 
@@ -52,13 +52,16 @@ class _Group(click.Group):
         except PipelineError as error:
             click.echo(str(error), err=True)
             ctx.exit(error.exit_code)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
+        except click.exceptions.Exit:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone: click ends quietly
-            click.echo(
-                f"{error.filename or 'a file'}: {error.strerror}. Check its path, its rights and the disk.",
-                err=True,
-            )
+            full = disk_full(error)
+            if full is None and not isinstance(error, OSError):
+                raise
+            words = f"{error.filename or 'a file'}: {error.strerror}. Check its path, its rights and the disk." if isinstance(error, OSError) else ""  # fmt: skip
+            click.echo(str(full or words), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. What was published stays; run again to go on.", err=True)
@@ -203,7 +206,9 @@ def storage_option(command: Any) -> Any:
 @spec_option
 @storage_option
 @click.option(
-    "--rebuild", is_flag=True, help="Make the release again from the raw files, aside, and compare every byte."
+    "--rebuild",
+    is_flag=True,
+    help="Make the release again from the raw files, aside, and compare every byte.",
 )
 def verify(release: str, spec: Path, storage: tuple[str, ...], rebuild: bool) -> None:
     """Check every hash of a RELEASE, and that its rows are those its provenance names.
@@ -260,7 +265,7 @@ def ui(spec: Path, port: int) -> None:
 @main.command()
 @click.argument(
     "output",
-    type=click.Choice(["spec", "check", "run", "status", "explain", "preview", "diff"]),
+    type=click.Choice(["spec", "check", "run", "status", "explain", "preview", "diff", "reuse"]),
     default="spec",
 )
 def schema(output: str) -> None:

@@ -190,6 +190,10 @@ class ExplainOutput(RootModel[list[Story | RejectedRow | Left]]):
 # --- diff ---------------------------------------------------------------------------------
 
 
+_CAUSE = "spec, file, review, annotation, eval_set, twin, lock, gate, version or unknown."
+_BECAUSE = "The change behind it in words: leaf of the spec, file, review; never text of a record."
+
+
 class RowDifference(Output):
     """A record that one release holds and the other does not."""
 
@@ -204,6 +208,8 @@ class RowDifference(Output):
     detail: JsonValue = Field(
         description="Of that step; for a record unknown there, what became of its file: new, gone, changed, same."
     )
+    cause: str = Field(description=_CAUSE)
+    because: str = Field(description=_BECAUSE)
 
 
 class ChangedRow(Output):
@@ -213,6 +219,8 @@ class ChangedRow(Output):
     text_changed: bool | None = Field(description="Null where a release carries no hashes of texts.")
     label_before: str | None
     label_after: str | None
+    cause: str = Field(description=_CAUSE)
+    because: str = Field(description=_BECAUSE)
 
 
 class MovedRow(Output):
@@ -221,6 +229,24 @@ class MovedRow(Output):
     label: str | None
     split_before: str
     split_after: str
+    cause: str = Field(description=_CAUSE)
+    because: str = Field(description=_BECAUSE)
+
+
+class CauseCount(Output):
+    """How many rows differ in one way by one cause."""
+
+    kind: str = Field(description="in, out, changed or moved.")
+    step: str | None = Field(description="What dropped them in the release without them; null otherwise.")
+    reason: str = Field(
+        description="As their rows say it; for changed ones text, label or both; for moved ones split."
+    )
+    cause: str = Field(description=_CAUSE)
+    because: str = Field(description=_BECAUSE)
+    rows: int
+    by_source: Counts
+    by_label: Counts
+    by_split: Counts
 
 
 class Part(Output):
@@ -270,6 +296,9 @@ class DiffOutput(Output):
     rows_out: list[RowDifference]
     changed: list[ChangedRow]
     moved: list[MovedRow]
+    causes: list[CauseCount] = Field(
+        description="All rows above by their cause, the most frequent first of each kind."
+    )
     spec: list[SpecDifference]
     inputs: list[InputDifferenceOutput]
     versions: list[VersionDifference]
@@ -287,6 +316,7 @@ _HERE: dict[str, type[BaseModel]] = {
 _ELSEWHERE = {
     "spec": ("dataset_pipeline.spec.models", "Spec"),
     "preview": ("dataset_pipeline.cli.previewing", "PreviewOutput"),
+    "reuse": ("dataset_pipeline.cli.reuse_outputs", "ReuseOutput"),
 }
 
 

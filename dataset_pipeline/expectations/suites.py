@@ -14,8 +14,8 @@ from dataset_pipeline.expectations import decontaminate, dedup, filter, ingest, 
 from dataset_pipeline.expectations.annotations import ANNOTATIONS_SUITE
 from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.expectations.gate import Expectation
-from dataset_pipeline.expectations.reviews import REVIEWS_SUITE
 from dataset_pipeline.expectations.release import RELEASE_SUITE
+from dataset_pipeline.expectations.reviews import REVIEWS_SUITE
 from dataset_pipeline.expectations.undated import PROTECTED_SUITE, REPORT_SUITE
 from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, REVIEWS, Step
 

@@ -32,14 +32,20 @@ from dataset_pipeline.spec.places import is_remote
 
 @dataclass(frozen=True)
 class Project:
-    """A spec and the folder it lives in. State lives beside the spec."""
+    """A spec and the folder it lives in. State lives beside the spec, unless `state` names another folder for it."""
 
     spec: Spec
     path: Path
+    state: Path | None = None
+    """Where a release is made again aside: warehouse, cache, releases, split lock and the rest of what is written."""
 
     @property
     def root(self) -> Path:
         return self.path.parent
+
+    @property
+    def _state(self) -> Path:
+        return self.state if self.state is not None else self.root
 
     @property
     def params(self) -> dict[str, Params]:
@@ -47,29 +53,34 @@ class Project:
 
     @property
     def warehouse_path(self) -> Path:
-        return self.root / "warehouse.duckdb"
+        return self._state / "warehouse.duckdb"
 
     @property
     def cache_path(self) -> Path:
-        return self.root / "cache.duckdb"
+        return self._state / "cache.duckdb"
 
     @property
     def lock_path(self) -> Path:
         """Where groups were assigned to splits: an input to keep under version control."""
-        return self.root / "splits.lock.csv"
+        return self._state / "splits.lock.csv"
 
     @property
     def queue_path(self) -> Path:
         """What waits for a person."""
-        return self.root / "review_queue.csv"
+        return self._state / "review_queue.csv"
+
+    @property
+    def report_path(self) -> Path:
+        """The newest release on one page."""
+        return self._state / "report.html"
 
     @property
     def releases_path(self) -> Path:
-        return self.root / "releases"
+        return self._state / "releases"
 
     @property
     def dagster_home(self) -> Path:
-        return self.root / ".dagster"
+        return self._state / ".dagster"
 
 
 def load_project(path: str | Path) -> Project:

@@ -1,7 +1,7 @@
 """What is wrong with a spec although every key and type is right.
 
-Lives here: checks over several keys, paths that stay inside the project, licences, and what this
-version does not build. Keep out: keys and types (`models`), opening files (`storage.sources`).
+Lives here: checks over several keys, paths that stay inside the project, licences. Keep out: keys and types
+(`models`), which format holds what (`formats`), opening files (`storage.sources`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dataset_pipeline.errors import Problem
+from dataset_pipeline.spec.formats import format_problems, may_bring_turns
+from dataset_pipeline.spec.licences import rights_problems
 from dataset_pipeline.spec.models import Spec
-from dataset_pipeline.spec.params import release_formats
 from dataset_pipeline.spec.places import place_problems
 from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Readable
 
@@ -95,12 +96,14 @@ def semantic_problems(spec: Spec, where: str) -> list[Problem]:
                 "stands for two labels.",
                 "Keep one: case and outer spaces do not tell aliases apart.",
             )
+    for place, message, remedy in rights_problems(spec):
+        report(place, message, remedy)
     _check_people(spec, report)
     return problems
 
 
 def _check_people(spec: Spec, report: Any) -> None:
-    """Annotations, reviews and the formats that fit the task; what this version does not write is refused."""
+    """Annotations, reviews, the formats of the release and the files of its training."""
     labels = spec.task.answers_are_labels
     for index, answers in enumerate(spec.label.annotation_sets):
         place = f"label.annotations[{index}]"
@@ -129,27 +132,23 @@ def _check_people(spec: Spec, report: Any) -> None:
         _check_listed(path, f"reviews[{index}]", (".csv",), report)
     if spec.task.type != "preference" and "max_sides_similarity" in spec.filter.model_fields_set:
         report("filter.max_sides_similarity", "compares the answers of preference pairs.", "Remove the key.")
-    for name in release_formats(spec):
-        if name == "sharegpt":
-            report(
-                "release.formats",
-                f"{name!r} is not written by this version.",
-                "Use chat, alpaca, completion, preference or parquet.",
-            )
-        if (name == "preference") != (spec.task.type == "preference") and name != "parquet":
-            report(
-                "release.formats",
-                f"{name!r} cannot hold the records of a {spec.task.type} task.",
-                "Use preference or parquet."
-                if spec.task.type == "preference"
-                else "Use chat, alpaca, completion or parquet.",
-            )
-        if name in ("alpaca", "completion") and spec.task.type == "chat":
-            report(
-                "release.formats",
-                f"{name!r} cannot hold a conversation of several turns.",
-                "Use chat or parquet.",
-            )
+    for place, message, remedy in format_problems(spec):
+        report(place, message, remedy)
+    _check_training(spec, report)
+
+
+def _check_training(spec: Spec, report: Any) -> None:
+    """Files of the training: below the project, and of use."""
+    for key in ("tokenizer", "chat_template"):
+        path = getattr(spec.training, key)
+        if path is not None and (reason := path_problem(path)):
+            report(f"training.{key}", reason, PATH_REMEDY)
+    if spec.training.chat_template is not None and spec.training.tokenizer is None:
+        report(
+            "training.chat_template",
+            "means nothing without training.tokenizer: only tokens are counted with it.",
+            "Name the tokenizer, or remove the key.",
+        )
 
 
 def _check_listed(path: str, place: str, suffixes: tuple[str, ...], report: Any) -> None:
@@ -175,7 +174,7 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
         report(f"{place}.{key}", words, "Remove the key.")
     fields, task = item.mapped(), spec.task
     is_source = hasattr(item, "kind")
-    has_turns = fields.messages is not None or item.layout in ("tree", "preference")
+    has_turns = may_bring_turns(item)
     if not has_turns and fields.input is None:
         report(
             f"{place}.fields",
@@ -196,14 +195,6 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
             "a preference record needs a better and a worse answer.",
             "Say layout: preference, or map fields.chosen and fields.rejected.",
         )
-    elif is_source and has_turns:
-        for name in release_formats(spec):
-            if name in ("alpaca", "completion") and task.type != "chat":
-                report(
-                    "release.formats",
-                    f"{name!r} cannot hold the conversations of several turns that {place} may bring.",
-                    "Say type: chat, or formats: [chat, parquet].",
-                )
     if is_source and task.type in ("instruction", "completion") and not has_turns and fields.output is None:
         report(f"{place}.fields", f"a record of a {task.type} task needs an answer.", "Map fields.output.")
 

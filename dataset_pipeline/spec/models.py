@@ -375,7 +375,8 @@ class Training(Section):
     epochs: Annotated[int, Field(ge=1)] = 1
     price: Price | None = None
     aim: Literal["style", "format", "domain", "ability"] | None = Field(
-        None, description="What the training shall change; default by task. Decides the amount that is advised."
+        None,
+        description="What the training shall change; default by task. Decides the amount that is advised.",
     )
 
 

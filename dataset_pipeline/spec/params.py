@@ -8,7 +8,7 @@ here makes exactly those steps stale. Keep out: reading files, deciding anything
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -178,7 +178,7 @@ class ReleaseParams(Params):
     formats: tuple[str, ...]
     license: str | None
     uses: tuple[Use, ...] = ("train",)
-    compression: str = "none"
+    compression: Literal["none", "gzip", "zstd"] = "none"
     max_shard_mb: int = 500
     training: Training = Training()
     chars_per_token: float = 4.0

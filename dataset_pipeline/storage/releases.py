@@ -1,26 +1,42 @@
 """Release folders: written beside, fsynced, renamed; `latest` moves last.
 
-Lives here: files of a release, their hashes, the version, the manifest, reading them back and
-verifying. Keep out: what the rows are (`transforms.release`), what the card says (`transforms.card`).
+Lives here: files of a release, their hashes, the version, the manifest, and verifying. Keep out: bytes of one file,
+packed, cut and read back (`release_files`), what the rows are (`transforms.formats`), what the card says
+(`transforms.card`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import orjson
 import polars as pl
 
+from dataset_pipeline.storage import release_files
 from dataset_pipeline.storage.files import sync
+from dataset_pipeline.storage.release_files import Compression, count_rows, read_lines, sha256_of
+
+__all__ = [
+    "LATEST",
+    "MANIFEST",
+    "ReleaseFile",
+    "Verification",
+    "Writer",
+    "count_rows",
+    "latest_version",
+    "point_latest",
+    "read_lines",
+    "verify",
+    "version_of",
+]
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
@@ -53,36 +69,68 @@ class Writer:
         self.folder.chmod(0o755)
         self.files: dict[str, ReleaseFile] = {}
 
-    def lines(self, path: str, lines: Iterable[bytes]) -> None:
-        """Write lines (each with its newline) and count them as rows."""
-        digest, size, rows = hashlib.sha256(), 0, 0
-        with self._open(path) as handle:
+    def jsonl(
+        self, folder: str, split: str, lines: Iterable[bytes], compression: Compression, max_shard_bytes: int
+    ) -> list[str]:
+        """Write the lines of a split, each with its newline, and return the paths of the files inside the release.
+
+        One file, `chat/train.jsonl`; above max_shard_bytes (before packing) shards of whole lines, in order,
+        `chat/train-00000-of-00003.jsonl`; a line that is longer than that is a shard by itself. gzip and zstd
+        add `.gz` and `.zst`. No lines, no file: `datasets` cannot load an empty one.
+        """
+        suffix = f".jsonl{release_files.PACKED[compression]}"
+        parts = []
+        # How many there will be is known at the end: until then they have names of their own.
+        for number, shard in enumerate(release_files.shards(lines, max_shard_bytes)):
+            parts.append(f"{folder}/{split}-part-{number:05d}{suffix}")
+            self.lines(parts[-1], shard, compression)
+        return self._renamed(parts, release_files.shard_names(folder, split, len(parts), suffix))
+
+    def parquet_shards(self, folder: str, split: str, frame: pl.DataFrame, max_shard_bytes: int) -> list[str]:
+        """Write the rows of a split likewise: `parquet/train.parquet`, or shards; all have one schema."""
+        parts = release_files.slices(frame, max_shard_bytes)
+        paths = release_files.shard_names(folder, split, len(parts), ".parquet")
+        for path, part in zip(paths, parts, strict=True):
+            self.parquet(path, part)
+        return paths
+
+    def lines(self, path: str, lines: Iterable[bytes], compression: Compression = "none") -> None:
+        """Write lines (each with its newline) to one file and count them as rows."""
+        rows = 0
+        with self._open(path) as handle, release_files.packed(handle, compression) as packer:
             for line in lines:
-                handle.write(line)
-                digest.update(line)
-                size += len(line)
+                packer.write(line)
                 rows += 1
-            _sync(handle)
-        self.files[path] = ReleaseFile(path, digest.hexdigest(), size, rows)
+        self._list(path, rows)
 
     def parquet(self, path: str, frame: pl.DataFrame) -> None:
-        buffer = io.BytesIO()
-        frame.rechunk().write_parquet(buffer, compression="zstd", statistics=True)
-        self._bytes(path, buffer.getvalue(), frame.height)
+        """Write one Parquet file in the plain types of Arrow (`release_files.write_parquet`)."""
+        with self._open(path) as handle:
+            release_files.write_parquet(handle, frame)
+        self._list(path, frame.height)
 
     def text(self, path: str, text: str) -> None:
-        self._bytes(path, text.encode(), None)
-
-    def _bytes(self, path: str, data: bytes, rows: int | None) -> None:
         with self._open(path) as handle:
-            handle.write(data)
-            _sync(handle)
-        self.files[path] = ReleaseFile(path, hashlib.sha256(data).hexdigest(), len(data), rows)
+            handle.write(text.encode())
+        self._list(path, None)
 
-    def _open(self, path: str) -> Any:
+    @contextmanager
+    def _open(self, path: str) -> Iterator[BinaryIO]:
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        return target.open("wb")
+        with target.open("wb") as handle:
+            yield handle
+            _sync(handle)
+
+    def _list(self, path: str, rows: int | None) -> None:
+        target = self.folder / path
+        self.files[path] = ReleaseFile(path, sha256_of(target), target.stat().st_size, rows)
+
+    def _renamed(self, old: Sequence[str], new: list[str]) -> list[str]:
+        for before, after in zip(old, new, strict=True):
+            (self.folder / before).rename(self.folder / after)
+            self.files[after] = replace(self.files.pop(before), path=after)
+        return new
 
     def version(self) -> str:
         return version_of(self.files.values())
@@ -166,14 +214,18 @@ def verify(folder: Path) -> Verification:
         if not target.is_file():
             problems.append(f"{path}: is missing")
             continue
-        digest = hashlib.sha256(target.read_bytes()).hexdigest()
+        digest = sha256_of(target)
         files.append(ReleaseFile(path, digest, target.stat().st_size, said.rows))
         if digest != said.sha256:
             problems.append(
                 f"{path}: was changed (sha256 {digest[:12]}, the manifest says {said.sha256[:12]})"
             )
         elif said.rows is not None:
-            counted = count_rows(target)
+            try:
+                counted = count_rows(target)
+            except ValueError as error:
+                problems.append(f"{path}: {error}")
+                continue
             rows += counted
             if counted != said.rows:
                 problems.append(f"{path}: holds {counted} rows, the manifest says {said.rows}")
@@ -186,20 +238,6 @@ def verify(folder: Path) -> Verification:
     if version != folder.name:
         problems.append(f"the folder is called {folder.name}, the manifest says {version}")
     return Verification(version, len(listed), rows, tuple(problems))
-
-
-def count_rows(path: Path) -> int:
-    """Rows of a release file, read as its reader would: every JSON line parsed, Parquet by its rows."""
-    if path.suffix == ".parquet":
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    return sum(1 for _ in read_lines(path))
-
-
-def read_lines(path: Path) -> Iterator[Any]:
-    """The parsed lines of a JSONL file. Raises ValueError for a line that is not JSON."""
-    with path.open("rb") as handle:
-        for line in handle:
-            yield orjson.loads(line)
 
 
 def _sync(handle: Any) -> None:

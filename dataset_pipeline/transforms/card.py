@@ -1,295 +1,182 @@
-"""The dataset card: Hugging Face front matter and words, computed from counts.
+"""The dataset card: front matter and words, computed from counts.
 
-Lives here: numbers in, Markdown out. Keep out: clock values (the card is part of the version),
-text of records, computing the numbers.
+Lives here: the order of the card, what was done, what was left out, decisions, how to make it again. Keep out: clock
+values (the card is part of the version), the version itself, text of records, computing the numbers.
+The other sections: `card_front` (front matter, loading), `card_data` (what is in it), `card_uses` (rights, uses, limits).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from dataset_pipeline.records import Split
-from dataset_pipeline.spec.models import Decision, Task
+from dataset_pipeline.records import RELEASE, Split
+from dataset_pipeline.transforms import card_data, card_uses
+from dataset_pipeline.transforms.attribution import asks_for_attribution
+from dataset_pipeline.transforms.card_facts import (
+    AgreementFacts,
+    CardFacts,
+    PairFacts,
+    ReviewFacts,
+    SourceFacts,
+)
+from dataset_pipeline.transforms.card_front import front_matter, loading
+from dataset_pipeline.transforms.card_words import FILES, REASON_WORDS
+from dataset_pipeline.transforms.markdown import MAX_ROWS, bullets, code, counted, plain, section, table
+from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info
 
-_TASK_CATEGORIES = {
-    "classification": "text-classification",
-    "instruction": "text-generation",
-    "chat": "text-generation",
-    "completion": "text-generation",
-    "preference": "text-generation",
-}
-
-
-MIN_LANGUAGE_SHARE = 0.01
-"""Languages of fewer prompts than this share are counted in the card, not announced in its front matter."""
-
-
-@dataclass(frozen=True)
-class SourceFacts:
-    """One source as the card shows it."""
-
-    name: str
-    kind: str
-    license: str
-    holder: str
-    uses: str
-    collected: int
-    released: int
-    generator: str | None
-
-
-@dataclass(frozen=True)
-class PairFacts:
-    """Preference pairs as the card shows them.
-
-    chosen_longer: share of pairs whose chosen answer is the longer one in characters, a tie counting half.
-    chosen_chars, rejected_chars: medians. similarity, similarity_high: median and 95th percentile of the share
-    of words that both answers have.
-    """
-
-    pairs: int
-    chosen_longer: float
-    chosen_chars: float
-    rejected_chars: float
-    similarity: float
-    similarity_high: float
-
-
-@dataclass(frozen=True)
-class CardFacts:
-    """Everything the card says."""
-
-    name: str
-    task: Task
-    license: str | None
-    formats: Sequence[str]
-    days: tuple[str, str]
-    sources: Sequence[SourceFacts]
-    splits: Mapping[str, int]
-    labels: Mapping[str, Mapping[str, int]]
-    """label to split to count; empty for tasks without labels."""
-    funnel: Sequence[tuple[str, int, int, Mapping[str, int]]]
-    """step, rows in, kept, dropped by reason."""
-    rejected: int
-    languages: Mapping[str, int]
-    pii: Mapping[str, int]
-    pii_action: str
-    eval_sets: Mapping[str, int]
-    decisions: Sequence[Decision]
-    missing_days: Sequence[str]
-    stale_days: Sequence[str]
-    """Days that are released with rows of an earlier spec, input or version."""
-    settings: Sequence[tuple[str, str]]
-    versions: Mapping[str, str]
-    pairs: PairFacts | None = None
+__all__ = ["AgreementFacts", "CardFacts", "PairFacts", "ReviewFacts", "SourceFacts", "card"]
 
 
 def card(facts: CardFacts) -> str:
     """The card as Markdown: front matter, then what a trainer, a reviewer and a lawyer look for."""
     parts = [
-        _front_matter(facts),
-        f"# {facts.name}\n\n{facts.task.behavior.strip()}\n",
-        _contents(facts),
-        _pairs(facts),
-        _sources(facts),
-        _funnel(facts),
+        front_matter(facts),
+        f"# {plain(facts.name)}\n",
+        section("Behaviour", *(plain(part) for part in re.split(r"\n\s*\n", facts.task.behavior.strip()))),
+        loading(facts),
+        card_data.contents(facts),
+        card_data.lengths(facts),
+        card_data.pairs(facts),
+        card_data.languages(facts),
+        card_uses.sources(facts),
+        card_uses.rights(facts),
+        card_uses.uses(facts),
+        _done(facts),
         _settings(facts),
-        _personal_data(facts),
+        _exclusions(facts),
+        card_data.personal_data(facts),
+        card_data.agreement(facts),
         _decisions(facts),
-        _limits(facts),
+        card_uses.limits(facts),
+        _files(facts),
+        _rebuilding(facts),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter(facts: CardFacts) -> str:
-    total = sum(facts.splits.values())
-    lines = ["---", f"pretty_name: {_quoted(facts.name)}"]
-    license_id = facts.license or _single_license(facts.sources)
-    lines.append(f"license: {_hub_license(license_id)}")
-    if _hub_license(license_id) == "other":
-        lines.append(f"license_name: {_quoted(license_id or 'see-sources')}")
-    told = sum(facts.languages.values())
-    # A stray prompt that a statistical model takes for Ligurian does not make the dataset so.
-    spoken = sorted(code for code, n in facts.languages.items() if n >= MIN_LANGUAGE_SHARE * told)
-    if spoken:
-        lines.append("language:")
-        lines += [f"- {_quoted(code)}" for code in spoken]  # unquoted, `no` is a truth value in YAML
-    lines += [
-        "task_categories:",
-        f"- {_TASK_CATEGORIES[facts.task.type]}",
-        "size_categories:",
-        f"- {_size(total)}",
-    ]
-    lines.append("configs:")
-    for number, name in enumerate(facts.formats):
-        suffix = "parquet" if name == "parquet" else "jsonl"
-        lines.append(f"- config_name: {name}")
-        if number == 0:
-            lines.append("  default: true")
-        lines.append("  data_files:")
-        for split in Split:
-            if facts.splits.get(split.value):
-                lines += [f"  - split: {split.value}", f"    path: {name}/{split.value}.{suffix}"]
-    return "\n".join([*lines, "---", ""])
-
-
-def _contents(facts: CardFacts) -> str:
-    splits = [split.value for split in Split]
-    lines = ["## Contents", "", f"Collected from {facts.days[0]} to {facts.days[1]}.", ""]
-    if facts.missing_days:
-        lines += [f"Days that are missing: {', '.join(facts.missing_days)}.", ""]
-    if facts.stale_days:
-        lines += [
-            f"Days with older rows: {', '.join(facts.stale_days)}. They were made before the last change of the spec, of a "
-            "file or of a version; the thresholds below are those of the spec as it is.",
-            "",
-        ]
-    if not facts.labels:
-        lines += _table(["split", "records"], [[s, str(facts.splits.get(s, 0))] for s in splits])
-        return "\n".join([*lines, ""])
-    rows = [
-        [label, *(str(counts.get(s, 0)) for s in splits), str(sum(counts.values()))]
-        for label, counts in facts.labels.items()
-    ]
-    rows.append(["all", *(str(facts.splits.get(s, 0)) for s in splits), str(sum(facts.splits.values()))])
-    lines += _table(["label", *splits, "all"], rows)
-    if isinstance(facts.task.labels, dict):
-        lines += [""] + [f"- `{name}`: {text}" for name, text in facts.task.labels.items()]
-    return "\n".join([*lines, ""])
-
-
-def _pairs(facts: CardFacts) -> str:
-    pairs = facts.pairs
-    if pairs is None:
-        return ""
-    rows = [
-        ["pairs", str(pairs.pairs)],
-        ["pairs whose chosen answer is the longer one", f"{pairs.chosen_longer:.1%}"],
-        ["median characters, chosen", f"{pairs.chosen_chars:.0f}"],
-        ["median characters, rejected", f"{pairs.rejected_chars:.0f}"],
-        ["words in common, median pair", f"{pairs.similarity:.1%}"],
-        ["words in common, 95th percentile", f"{pairs.similarity_high:.1%}"],
-    ]
-    return "\n".join(
-        [
-            "## Pairs",
-            "",
-            *_table(["measure", "value"], rows),
-            "",
-            "Where the chosen answer is the longer one in far more or far fewer than half of the pairs, a model learns "
-            "length instead of quality. Measured as collected, before cleaning.",
-            "",
-        ]
-    )
-
-
-def _sources(facts: CardFacts) -> str:
-    total = max(sum(s.released for s in facts.sources), 1)
-    rows = [
-        [
-            s.name,
-            s.kind,
-            s.license,
-            s.holder,
-            s.uses,
-            str(s.collected),
-            str(s.released),
-            f"{s.released / total:.1%}",
-        ]
-        for s in facts.sources
-    ]
-    lines = ["## Sources and rights", ""]
-    lines += _table(["source", "kind", "licence", "holder", "uses", "collected", "released", "share"], rows)
-    generated = [f"- `{s.name}` was written by {s.generator}." for s in facts.sources if s.generator]
-    return "\n".join([*lines, "", *generated, ""])
-
-
-def _funnel(facts: CardFacts) -> str:
+def _done(facts: CardFacts) -> str:
     rows = [
         [step, str(arrived), str(kept), ", ".join(f"{reason} {n}" for reason, n in reasons.items()) or "none"]
         for step, arrived, kept, reasons in facts.funnel
     ]
-    lines = ["## What was done", "", f"Rows that could not be read as records: {facts.rejected}.", ""]
-    return "\n".join([*lines, *_table(["step", "records in", "kept", "dropped"], rows), ""])
+    return section(
+        "What was done",
+        f"Rows that could not be read as records: {facts.rejected}."
+        + (f" Collected records that a step has not judged: {facts.not_made}." if facts.not_made else ""),
+        table(["step", "records in", "kept", "dropped"], rows),
+        _cleaning(facts),
+    )
+
+
+def _cleaning(facts: CardFacts) -> str:
+    """What was changed in released records, over all sources."""
+    cleaned, scrubbed, relabelled = (
+        sum(getattr(source, name) for source in facts.sources)
+        for name in ("cleaned", "scrubbed", "relabelled")
+    )
+    done = "replaced" if facts.pii_action == "replace" else "found and left"
+    return (
+        f"Of the released records, cleaning changed the text of {cleaned} (encoding, white space, invisible characters), "
+        f"personal data was {done} in {scrubbed}"
+        + (
+            f", and {relabelled} have another label than their source's own word (by an alias, annotators or a review)."
+            if facts.labels
+            else "."
+        )
+    )
 
 
 def _settings(facts: CardFacts) -> str:
-    lines = ["## Thresholds", "", *_table(["setting", "value"], [[a, b] for a, b in facts.settings]), ""]
-    protected = ", ".join(f"`{name}` ({n} items)" for name, n in facts.eval_sets.items())
-    return "\n".join([*lines, f"Kept out of this dataset: {protected or 'no evaluation set was named'}.", ""])
-
-
-def _personal_data(facts: CardFacts) -> str:
-    found = ", ".join(f"{name} {n}" for name, n in facts.pii.items()) or "none"
-    done = (
-        "replaced by typed placeholders such as `[EMAIL_ADDRESS]`"
-        if facts.pii_action == "replace"
-        else "found and counted, **not replaced**"
+    protected = counted(facts.eval_sets)
+    return section(
+        "Thresholds",
+        "Those of the spec as it is; `off` where a rule does not act.",
+        # The spec bounds how many there are, so that none is cut.
+        *(
+            table(["setting", "value"], facts.settings[i : i + MAX_ROWS])
+            for i in range(0, len(facts.settings), MAX_ROWS)
+        ),
+        f"Kept out of this dataset (set and items): {protected or 'no evaluation set was named'}.",
     )
-    languages = ", ".join(f"{code} {n}" for code, n in facts.languages.items()) or "not told"
-    return f"## Personal data and languages\n\nPersonal data found was {done}. Found in released records: {found}.\n\nLanguages of the prompts: {languages}.\n"
+
+
+def _exclusions(facts: CardFacts) -> str:
+    """Kinds of records that are not in the release, and how many of them were left out where."""
+    rows = [
+        [step, REASON_WORDS.get(reason, reason), reason, str(n)]
+        for step, _, _, reasons in facts.funnel
+        for reason, n in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    if facts.not_made:
+        rows.append([RELEASE, REASON_WORDS["not_made"], "not_made", str(facts.not_made)])
+    if facts.rejected:
+        rows.insert(
+            0,
+            ["ingest", "rows that are no records: rejects.parquet says why", "rejected", str(facts.rejected)],
+        )
+    declined = "Sources that were declined stand under Decisions." if facts.decisions else ""
+    return section(
+        "Exclusions",
+        "What is not in this dataset, and why. `dropped.parquet` names each record with the measured value.",
+        table(["step", "what", "reason", "records"], rows, "reasons") if rows else "Nothing was left out.",
+        declined,
+    )
 
 
 def _decisions(facts: CardFacts) -> str:
+    """The spec's decisions, in the words of those who took them."""
     if not facts.decisions:
-        return ""
-    lines = ["## Decisions", ""]
-    for decision in facts.decisions:
-        signed = ", ".join(str(part) for part in (decision.who, decision.date) if part)
-        lines.append(f"- **{decision.what}**: {decision.why}" + (f" ({signed})" if signed else ""))
-    return "\n".join([*lines, ""])
-
-
-def _limits(facts: CardFacts) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    return (
-        "## Known limits\n\n"
-        "- Paraphrases of evaluation items are not found: contamination is looked for by equal text and shared n-grams.\n"
-        "- Names of persons are found where the record's own columns hold them; without a language model no others are.\n"
-        "- Near duplicates are found by MinHash bands: a pair at the threshold is found with 99.8 % probability.\n"
-        "- Language is told by a statistical model; very short texts are kept whatever it says.\n\n"
-        "## How it was made\n\n"
-        f"By dataset_pipeline from one spec file. Versions: {versions}. `manifest.json` holds the spec, the inputs with their "
-        "hashes and the hash of every file; `provenance.parquet` says where each record is from; `dropped.parquet` says why "
-        "every other one is not here.\n"
+        return section("Decisions", "None are recorded in the spec.")
+    lines = []
+    for decision in facts.decisions[:MAX_ROWS]:
+        signed = ", ".join(plain(str(part)) for part in (decision.who, decision.date) if part)
+        lines.append(
+            f"**{plain(decision.what).rstrip('.')}.** {plain(decision.why)}"
+            + (f" ({signed})" if signed else "")
+        )
+    rest = len(facts.decisions) - MAX_ROWS
+    if rest > 0:
+        lines.append(f"and {rest:,} more in `manifest.json`, under spec")
+    return section(
+        "Decisions", "What no computation knows, in the words of those who took them.", bullets(lines)
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
-    return [lines[0], "|" + "---|" * len(header), *lines[1:]]
+def _files(facts: CardFacts) -> str:
+    rows = [
+        [
+            f"{paths[0]} to {paths[-1]}" if len(paths) > 1 else paths[0],
+            f"{facts.splits.get(split.value, 0)} records in the format {name}",
+        ]
+        for name, splits in facts.data_files.items()
+        for split in Split
+        if (paths := list(splits.get(split.value, ())))
+    ]
+    if dataset_info(facts.data_files, facts.task) is not None:
+        rows.append([DATASET_INFO, "the data files as LLaMA-Factory looks them up"])
+    if asks_for_attribution(facts):
+        rows.append(["ATTRIBUTION.md", "holders and licences that are to be named"])
+    rows += [list(file) for file in FILES]
+    return section(
+        "Files",
+        table(["file", "what it holds"], rows, "files"),
+        "The columns of the Parquet files are explained in `docs/provenance.md` of dataset_pipeline. Every format has the "
+        "same records in the same order: line n of a split, counted over its files, is `row` n - 1 in `provenance.parquet`.",
+    )
 
 
-def _single_license(sources: Sequence[SourceFacts]) -> str | None:
-    used = {s.license for s in sources if s.released}
-    return used.pop() if len(used) == 1 else None
-
-
-def _hub_license(expression: str | None) -> str:
-    """The Hub's identifier: lower-case SPDX where it is a plain one, else `other`."""
-    if (
-        expression is None
-        or expression.startswith("LicenseRef")
-        or not re.fullmatch(r"[A-Za-z0-9.-]+", expression)
-    ):
-        return "other"
-    return expression.lower()
-
-
-def _size(total: int) -> str:
-    for limit, name in (
-        (1_000, "n<1K"),
-        (10_000, "1K<n<10K"),
-        (100_000, "10K<n<100K"),
-        (1_000_000, "100K<n<1M"),
-    ):
-        if total < limit:
-            return name
-    return "1M<n<10M"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _rebuilding(facts: CardFacts) -> str:
+    versions = [[name, version] for name, version in facts.versions.items()]
+    return section(
+        "Versions and how to rebuild",
+        "Made by dataset_pipeline from one spec file. `manifest.json` holds the spec, the sha256 of every input file and of "
+        "every file of the release; the name of the release's folder is a hash over them all. The same files, spec and "
+        "versions give the same bytes:",
+        code(
+            "console",
+            "dataset-pipeline check --spec dataset.yaml\n"
+            "dataset-pipeline run --spec dataset.yaml\n"
+            "dataset-pipeline verify releases/latest --rebuild",
+        ),
+        table(["made with", "version"], versions, "libraries"),
+    )

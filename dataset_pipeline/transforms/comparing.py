@@ -1,8 +1,8 @@
-"""diff: what two releases have in common and what not, and why.
+"""diff: what two releases have in common and what not.
 
-Lives here: frames and plain data of two releases in, the differences out; the seal of a released text. Keep out:
-reading releases (`storage.releases`), words and limits of a report (`cli.comparing`). Texts are never looked at: a
-release carries their hash.
+Lives here: frames and manifests of two releases in, the differences out; the seal of a released text. Keep out: what
+caused a difference (`causes`), reading releases (`assets.release_reading`), words and limits of a report
+(`cli.comparing`). Texts are never looked at: a release carries their hash.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ COLLECTED_SINCE = "collected_since"
 """Of a row that is in: the earlier release knew nothing of it."""
 
 TEXT_SHA = "text_sha"
+PROVENANCE = ("record_id", "source", "day", "uri", "label", "split")
+OPTIONAL = (
+    TEXT_SHA, "collected_label", "filter_review", "decontaminate_review", "label_review", "label_label_origin",
+    "split_group_key",
+)  # fmt: skip
+"""Columns of provenance.parquet that tell more; a release of an older version may lack them."""
+DROPPED = ("record_id", "step", "reason", "detail")
+INPUT = ("source", "day", "uri", "sha256")
 _SEALED = ("messages", "rejected", "prompt_turns", "label")
 
 
@@ -47,8 +55,8 @@ def _sha(row: dict[str, Any]) -> str:
 class Side:
     """What diff reads of one release.
 
-    provenance: record_id, source, day, uri, label, split, and text_sha where the release has it. dropped: record_id,
-    step, reason, detail. inputs: source, day (ISO text), uri, sha256.
+    provenance: record_id, source, day, uri, label, split, and those of OPTIONAL that the release has. dropped:
+    record_id, step, reason, detail. inputs: source, day (ISO text), uri, sha256.
     """
 
     provenance: pl.DataFrame
@@ -170,6 +178,48 @@ def _counts(parts: Mapping[str, pl.DataFrame], column: str) -> dict[str, dict[st
 
 
 @dataclass(frozen=True)
+class Differences:
+    """What differs between the manifests of two releases."""
+
+    spec: tuple[Leaf, ...]
+    inputs: tuple[InputDifference, ...]
+    versions: tuple[Leaf, ...]
+    """Of Python, of this package and of the libraries; path is the name."""
+    contents: tuple[Leaf, ...]
+    """Of what has no days, by its hash: `eval_sets.NAME`, `reviews`, `annotations`, `split_lock`."""
+    has_contents: bool
+    """Whether both manifests say what was in those; an older one does not."""
+    sources: tuple[frozenset[str], frozenset[str]]
+    """Names of the sources of each spec."""
+    not_made: tuple[frozenset[str], frozenset[str]]
+    """Days (ISO text) that each release lacks."""
+    uses_lock: bool
+    """Whether a split lock had a say in one of them."""
+
+
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], specs: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> Differences:
+    """before, after: manifests. specs: their specs with every default, so that a key which came or went shows what it was."""
+    sides = (before, after)
+    contents = [side.get("contents") or {} for side in sides]
+    sources, missing = (
+        [frozenset(str(one["name"]) for one in spec.get("sources", ())) for spec in specs],
+        [frozenset(map(str, side.get("missing_days", ()))) for side in sides],
+    )
+    return Differences(
+        spec=tuple(spec_differences(*specs)),
+        inputs=tuple(input_differences(before["inputs"], after["inputs"])),
+        versions=tuple(spec_differences(before["versions"], after["versions"])),
+        contents=tuple(spec_differences(*contents)) if all(contents) else (),
+        has_contents=all(contents),
+        sources=(sources[0], sources[1]),
+        not_made=(missing[0], missing[1]),
+        uses_lock=any(spec.get("split", {}).get("strategy") == "stratified" for spec in specs),
+    )
+
+
+@dataclass(frozen=True)
 class Leaf:
     """One value of a spec that differs; None where the spec has no such value."""
 
@@ -179,12 +229,12 @@ class Leaf:
 
 
 def spec_differences(before: Any, after: Any) -> list[Leaf]:
-    """Every leaf that differs, sorted by path. Items of lists that have a name are matched by it."""
+    """Every leaf that differs, sorted by path; one that is absent is null. Items of lists that have a name are matched by it."""
     old, new = _leaves("", before), _leaves("", after)
     return [
         Leaf(path, old.get(path), new.get(path))
         for path in sorted({*old, *new})
-        if path not in old or path not in new or old[path] != new[path]
+        if old.get(path) != new.get(path)
     ]
 
 

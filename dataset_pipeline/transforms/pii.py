@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -133,6 +134,8 @@ def _found(text: str, entities: tuple[str, ...], phone_regions: tuple[str, ...])
 @lru_cache(maxsize=8)
 def _engine(phone_regions: tuple[str, ...]) -> AnalyzerEngine:
     """Presidio with exactly our recognizers and a blank spaCy pipeline: nothing is downloaded."""
+    # Presidio imports transformers where it is installed, which says on standard error that it has no PyTorch.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     for name in ("presidio-analyzer", "tldextract", "decision_process", "filelock"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry

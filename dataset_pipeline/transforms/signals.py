@@ -125,7 +125,7 @@ def _repetition_share(frame: pl.DataFrame) -> pl.Series:
     return joined.select(pl.when(known).then(pl.col("share").fill_null(0.0))).to_series()
 
 
-def _unescaped(texts: pl.Series) -> pl.Series:
+def unescaped(texts: pl.Series) -> pl.Series:
     """HTML entities replaced by what they stand for: an escaped emoji is no run of digits."""
 
     def decoded(value: str) -> str:
@@ -166,7 +166,7 @@ def side_signals(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
     raw, side, plain = pl.col("raw"), pl.col("side"), pl.col("plain")
     # An entity stands for one character, and counts as one.
     one_each = raw.str.replace_all(_ENTITY, "x")
-    shown = _unescaped(texts)
+    shown = unescaped(texts)
     frame = (
         pl.DataFrame({"raw": texts, "side": shown, "plain": _without_encoded(shown)}).with_row_index("row")
         .with_columns(
@@ -260,7 +260,7 @@ REJECTED_SIGNALS = tuple(f"rejected_{name}" for name in _LENGTHS)
 
 def _lengths(texts: pl.Series, params: FilterParams) -> pl.DataFrame:
     """words, chars and tokens as `side_signals` has them, and symbols; the other signals are not computed."""
-    shown = _unescaped(texts)
+    shown = unescaped(texts)
     frame = pl.DataFrame({"raw": texts, "side": shown, "plain": _without_encoded(shown)}).select(
         words=_TOKENS_OF.list.len().cast(pl.Int32), chars=_CHARS_OF, wide=_WIDE_OF
     )

@@ -1,0 +1,268 @@
+"""A release against its own provenance: every row of every format is the record that provenance names.
+
+Lives here: reading a release folder in bounded slices, what of it could not be checked, and faults in words. Keep out: hashes and
+row counts (`storage.releases.verify`), how a row becomes a record again (`transforms.rebuilding`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from dataset_pipeline.progress import REPORTER
+from dataset_pipeline.records import Split
+from dataset_pipeline.spec.models import Spec, Task
+from dataset_pipeline.spec.params import release_formats
+from dataset_pipeline.storage import releases
+from dataset_pipeline.transforms.comparing import TEXT_SHA
+from dataset_pipeline.transforms.rebuilding import EASIEST_FIRST, PARQUET, Fault, Named, compare
+
+STEP = "verify"
+MAX_SHOWN = 20
+"""Faults that are named one by one, of rows and of rows that could not be checked."""
+_ROWS_AT_ONCE, _CHARS_AT_ONCE = 1_000, 4_000_000
+"""Rows, and characters of one format, that are Python values at one time."""
+_DATA_FILE = re.compile(
+    r"(?P<format>[a-z]+)/(?P<split>[a-z]+)(?:-\d{5}-of-\d{5})?\.(?:jsonl(?:\.gz|\.zst)?|parquet)"
+)
+_WORDS = {
+    "another_record": "is not record {record}, which provenance names here, but {owner}",
+    "other_label": "holds record {record} with another label than provenance names",
+    "other_text": "is not record {record} as provenance names it: text, order of keys or columns differ",
+    "no_row": "is no row of {format}; provenance names record {record} here",
+    "not_checked": "cannot be told to be record {record}: its prompt has too many paragraphs to find where a system prompt ends",
+}  # fmt: skip
+
+
+@dataclass
+class RowCheck:
+    """What was found. rows: of all formats that were compared; not_checked: in words, what could not be looked at."""
+
+    rows: int = 0
+    formats: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+
+
+class _NoRelease(Exception):
+    """Something that the check needs cannot be read; `releases.verify` says why."""
+
+
+def check_rows(folder: Path) -> RowCheck:
+    """Compare every row of every format of a release with provenance.parquet, and its counts with the manifest's.
+
+    Needs nothing but the folder. What a release of an earlier version lacks is named in `not_checked`.
+    """
+    check = RowCheck()
+    try:
+        manifest = json.loads((folder / releases.MANIFEST).read_bytes())
+        provenance, dropped = (_parquet(folder / f"{name}.parquet") for name in ("provenance", "dropped"))
+        listed = _data_files(manifest["files"])
+        _check_counts(manifest["counts"], provenance, dropped, check)
+    except (_NoRelease, OSError, ValueError, KeyError, TypeError, AttributeError):
+        check.not_checked.append(
+            "the rows: the manifest, provenance.parquet or dropped.parquet cannot be read"
+        )
+        return check
+    if TEXT_SHA not in provenance.columns:
+        check.not_checked.append(
+            "the rows: provenance holds no hashes of texts; the release is of an earlier version, and checked by file hashes only"
+        )
+        return check
+    try:
+        spec = Spec.model_validate_json(json.dumps(manifest["spec"]))
+    except (ValidationError, KeyError):
+        check.not_checked.append("the rows: the manifest's spec is not one of this version of the program")
+        return check
+    missing = [name for name in release_formats(spec) if name not in listed]
+    if missing and provenance.height:
+        check.problems.append(
+            f"the spec of the manifest asks for {', '.join(missing)}, of which there is no file"
+        )
+    unknown = sorted(listed.keys() - set(EASIEST_FIRST))
+    if unknown:
+        check.not_checked.append(
+            f"the rows of {', '.join(unknown)}: no format of this version of the program"
+        )
+    check.formats = tuple(name for name in EASIEST_FIRST if name in listed)
+    _check_files(folder, {name: listed[name] for name in check.formats}, provenance, spec.task, check)
+    return check
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    try:
+        wanted = ["record_id", "split", "row", "label", "source", "day", TEXT_SHA]
+        rows = pl.scan_parquet(path, glob=False)
+        return rows.select(name for name in rows.collect_schema().names() if name in wanted).collect()
+    except (OSError, pl.exceptions.PolarsError):
+        raise _NoRelease from None
+
+
+def _data_files(files: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Format to split to paths, shards in their order."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(files):
+        match = _DATA_FILE.fullmatch(path)
+        if match and match["split"] in set(Split):
+            found.setdefault(match["format"], {}).setdefault(match["split"], []).append(path)
+    return found
+
+
+def _check_counts(
+    counts: Mapping[str, Any], provenance: pl.DataFrame, dropped: pl.DataFrame, check: RowCheck
+) -> None:
+    def differ(what: str, found: int, said: int) -> None:
+        if found != said:
+            check.problems.append(f"{what}: {found}, the manifest says {said}")
+
+    differ("records in provenance.parquet", provenance.height, int(counts["released"]))
+    differ(
+        "records in provenance.parquet and dropped.parquet", provenance.height + dropped.height, int(counts["ingested"])
+    )  # fmt: skip
+    by_split = dict(provenance.group_by("split").len().iter_rows())
+    for split, said in sorted(counts["splits"].items()):
+        differ(f"records of {split} in provenance.parquet", by_split.pop(split, 0), int(said))
+    for split in sorted(map(str, by_split)):
+        check.problems.append(f"provenance.parquet names a split {split!r}, which the manifest does not")
+    both = provenance.join(dropped, on="record_id", how="semi")["record_id"].sort().to_list()
+    twice = pl.concat([provenance.select("record_id"), dropped.select("record_id")]).filter(
+        pl.col("record_id").is_duplicated() & ~pl.col("record_id").is_in(both)
+    )
+    for ids, what in ((both, "in provenance.parquet and in dropped.parquet"), (twice["record_id"].unique().sort().to_list(), "listed twice")):  # fmt: skip
+        if ids:
+            shown = ", ".join(map(str, ids[:MAX_SHOWN])) + (", …" if len(ids) > MAX_SHOWN else "")
+            check.problems.append(f"{len(ids)} records are {what}: {shown}")
+
+
+# --- rows ---------------------------------------------------------------------------------
+
+
+def _check_files(
+    folder: Path,
+    listed: Mapping[str, Mapping[str, list[str]]],
+    provenance: pl.DataFrame,
+    task: Task,
+    check: RowCheck,
+) -> None:
+    owners = dict(zip(provenance[TEXT_SHA], provenance["record_id"], strict=True))
+    faults: list[str] = []
+    unsure: list[str] = []
+    for split in Split:
+        part = provenance.filter(pl.col("split") == split.value).sort("row")
+        if part["row"].to_list() != list(range(part.height)):
+            check.problems.append(f"provenance.parquet: the rows of {split} are not 0 to {part.height - 1}")
+            continue
+        readers = {name: _Rows(folder, files.get(split.value, [])) for name, files in listed.items()}
+        for stretch, places, rows in _stretches(part, readers, split):
+            check.rows += sum(row is not None for column in rows.values() for row in column)
+            for fault in compare(rows, stretch, task, owners):
+                words = _words(fault, stretch[fault.index], places)
+                (unsure if fault.kind == "not_checked" else faults).append(words)
+        for name, reader in readers.items():
+            check.problems += reader.ends(f"{name} {split}", part.height)
+    for found, target in ((faults, check.problems), (unsure, check.not_checked)):
+        target += found[:MAX_SHOWN]
+        if len(found) > MAX_SHOWN:
+            target.append(f"and {len(found) - MAX_SHOWN} more rows")
+
+
+def _words(fault: Fault, named: Named, places: Mapping[str, list[str]]) -> str:
+    words = _WORDS[fault.kind].format(record=named.record_id, owner=fault.owner, format=fault.name)
+    return f"{places[fault.name][fault.index]}: {words}"
+
+
+def _stretches(
+    part: pl.DataFrame, readers: Mapping[str, _Rows], split: Split
+) -> Iterator[tuple[list[Named], dict[str, list[str]], dict[str, list[Any]]]]:
+    """Rows of all formats side by side, some at a time: what provenance names, file:line, and the rows."""
+    day = pl.col("day").cast(pl.Date).dt.to_string("%Y-%m-%d")
+    said = part.with_columns(day=day).select("record_id", "label", TEXT_SHA, "source", "day")
+    named: list[Named] = []
+    places: dict[str, list[str]] = {name: [] for name in readers}
+    rows: dict[str, list[Any]] = {name: [] for name in readers}
+    chars = 0
+    for number, values in enumerate(said.iter_rows(), 1):
+        named.append(Named(*values))
+        for name, reader in readers.items():
+            place, row = reader.next()
+            places[name].append(place)
+            rows[name].append(row)
+        chars += max((_chars(column[-1]) for column in rows.values()), default=0)
+        if len(named) == _ROWS_AT_ONCE or chars > _CHARS_AT_ONCE or number == part.height:
+            REPORTER.get().phase(STEP, f"{split}: {number} of {part.height} records")
+            yield named, places, rows
+            named, chars = [], 0
+            places, rows = {name: [] for name in readers}, {name: [] for name in readers}
+
+
+def _chars(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_chars, value.values()))
+    return sum(map(_chars, value)) if isinstance(value, list) else 0
+
+
+class _Rows:
+    """The rows of the files of one split in one format, in order; None after the last, or after one that is broken."""
+
+    def __init__(self, folder: Path, paths: list[str]):
+        self.count = 0
+        self.broken: str | None = None
+        self._rows = self._read(folder, paths)
+
+    def next(self) -> tuple[str, Any]:
+        """`file:line` and the row; None for no row."""
+        return next(self._rows, ("", None))
+
+    def ends(self, what: str, expected: int) -> list[str]:
+        """What is wrong with the number of rows, once all that are expected were taken."""
+        self.count += sum(1 for _ in self._rows)
+        if self.broken:
+            return [self.broken]
+        if self.count < expected or self.count > expected:
+            return [f"{what}: {self.count} rows, provenance.parquet names {expected} records"]
+        return []
+
+    def _read(self, folder: Path, paths: list[str]) -> Iterator[tuple[str, Any]]:
+        for path in paths:
+            line = 0
+            rows = (
+                _parquet_rows(folder / path)
+                if path.endswith(f".{PARQUET}")
+                else releases.read_lines(folder / path)
+            )
+            while True:
+                try:
+                    row = next(rows, None)
+                except Exception as error:
+                    if not _is_broken(error):
+                        raise
+                    self.broken = f"{path}:{line + 1}: cannot be read from here on"
+                    return
+                if row is None:
+                    break
+                line += 1
+                self.count += 1
+                yield f"{path}:{line}", row
+
+
+def _is_broken(error: Exception) -> bool:
+    """Whether this is about the file: no JSON, no Parquet, packing that broke off, or no file."""
+    return isinstance(error, OSError | ValueError | EOFError | zlib.error) or type(error).__name__ in ("ZstdError", "ArrowException")  # fmt: skip
+
+
+def _parquet_rows(path: Path) -> Iterator[Any]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
+        for batch in file.iter_batches(batch_size=256):
+            yield from batch.to_pylist()

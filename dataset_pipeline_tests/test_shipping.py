@@ -1,0 +1,398 @@
+"""`publish` into a folder and to storage without renames: whole or not at all, verified there, completed after a death.
+
+The storage is fsspec's own in memory. Keep out: a real object store (`test_publish_servers`).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fsspec.implementations.memory import MemoryFileSystem
+
+from dataset_pipeline.cli.main import main
+from dataset_pipeline.storage import releases, remote_listing, shelf, shelving
+from dataset_pipeline_tests.published_release import exchange, files_of, some, written
+
+URL = "memory://bucket/sets"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    return written(tmp_path / "releases")
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What lies in the storage in memory: path to file."""
+    monkeypatch.setattr(shelf.time, "sleep", lambda _: None)
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+    yield MemoryFileSystem.store
+    MemoryFileSystem.store.clear()
+
+
+def call(*arguments: Any) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def there(memory: dict[str, Any]) -> dict[str, bytes]:
+    """Path below the target to bytes."""
+    return {path.removeprefix("/bucket/sets/"): file.getvalue() for path, file in memory.items()}
+
+
+def expected(release: Path) -> dict[str, bytes]:
+    return {f"{release.name}/{p}": data for p, data in files_of(release).items()} | {
+        "LATEST": f"{release.name}\n".encode()
+    }
+
+
+# --- a folder -----------------------------------------------------------------------------
+
+
+def test_publish_folder_is_a_whole_copy_and_latest_points_at_it(release: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a" / "shelf"
+    result = call("publish", release, target)
+    assert result.exit_code == 0 and f"{release.name}: published:" in result.output
+    assert files_of(target / release.name) == files_of(release)
+    assert os.readlink(target / "latest") == release.name  # noqa: PTH115 - the link itself is meant
+    assert sorted(p.name for p in target.iterdir()) == sorted([release.name, "latest"]), (
+        "nothing else is left"
+    )
+    assert call("verify", target / "latest").exit_code == 0
+    assert "is there already" in call("publish", release, f"file://{target}").output
+
+
+def test_publish_folder_that_is_broken_is_replaced_and_a_foreign_one_refused(
+    release: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "shelf"
+    call("publish", release, target)
+    (target / release.name / "chat/train.jsonl").write_bytes(b"{}\n")
+    (target / release.name / "extra.txt").write_text("x")
+    assert "published" in call("publish", release, target).output
+    assert files_of(target / release.name) == files_of(release)
+    shutil.rmtree(target / release.name)
+    (target / release.name).mkdir()
+    (target / release.name / "thesis.txt").write_text("years of work")
+    result = call("publish", release, target)
+    assert result.exit_code == 2 and "is no release" in result.output and "another TARGET" in result.output
+    assert files_of(target / release.name) == {"thesis.txt": b"years of work"}
+
+
+def test_publish_to_what_is_no_folder_ends_with_2(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "shelf/latest").mkdir(parents=True)
+    for target, words in (
+        (tmp_path / "file", "is no folder"),
+        (tmp_path / "file/below", "is no folder"),
+        (tmp_path / "shelf", "is no link"),
+        (release.parent, "is where the release is already"),
+        ("", "is empty"),
+        ("https://example.org/sets", "takes no files"),
+        ("memory://", "names no"),
+        ("nonsense://x/y", "no storage is called nonsense"),
+        ("file://relative", "not absolute"),
+        ("memory://bucket/a*b", "wildcard"),
+    ):
+        result = call("publish", release, target)
+        assert result.exit_code == 2 and words in result.output, (target, result.output)
+
+
+def test_publish_release_that_is_broken_stays_here(release: Path, tmp_path: Path) -> None:
+    (release / "README.md").write_text("changed")
+    result = call("publish", release, tmp_path / "shelf")
+    assert result.exit_code == 1 and "was not published" in result.output and "README.md" in result.output
+    assert not (tmp_path / "shelf").exists()
+
+
+def test_publish_says_where_rights_do_not_hold_redistribution(release: Path, tmp_path: Path) -> None:
+    assert "advice" not in call("publish", release, tmp_path / "shelf").output
+    path = release / "manifest.json"
+    for rights, words in (
+        ({"uses": ["train"]}, "do not hold `redistribute`"),
+        (None, "are not in its manifest"),
+    ):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"rights": rights}))
+        result = call("publish", release, tmp_path / "shelf")
+        assert result.exit_code == 0 and words in result.output
+        assert len([line for line in result.output.splitlines() if line.startswith("advice")]) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_publish_folder_that_fails_at_any_file_leaves_the_old_and_the_next_completes(
+    release: Path, tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "shelf"
+    old = written(tmp_path / "old", some(3))
+    call("publish", old, target)
+    original, total = shelving._copy_file, len(files_of(release))
+    for failing in range(1, total + 1):
+        calls: list[Path] = []
+
+        def failing_copy(
+            source: Path, copy: Path, said: Any, failing: int = failing, calls: Any = calls
+        ) -> None:
+            calls.append(copy)
+            if len(calls) == failing:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(b"half")
+                raise error
+            original(source, copy, said)
+
+        monkeypatch.setattr(shelving, "_copy_file", failing_copy)
+        assert call("publish", release, target).exit_code in (1, 130)
+        assert sorted(p.name for p in target.iterdir()) == sorted([old.name, "latest"])
+        assert (target / "latest").resolve().name == old.name
+    monkeypatch.setattr(shelving, "_copy_file", original)
+    assert call("publish", release, target).exit_code == 0
+    assert files_of(target / release.name) == files_of(release)
+
+
+_KILLED = """
+import os, signal, sys
+from dataset_pipeline.storage import shelving, shipping
+from dataset_pipeline.cli.main import main
+calls = []
+original = shelving._copy_file
+def fatal(*arguments):
+    calls.append(1)
+    original(*arguments)
+    if len(calls) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+shelving._copy_file = fatal
+main(["publish", *sys.argv[2:]])
+"""
+
+
+def test_publish_folder_that_was_killed_is_no_release_and_the_next_leaves_no_trace(
+    release: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "shelf"
+    killed = subprocess.run([sys.executable, "-c", _KILLED, "5", str(release), str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [p.name[:12] for p in target.iterdir()] == [".publishing-"]
+    assert call("publish", release, target).exit_code == 0
+    assert sorted(p.name for p in target.iterdir()) == sorted([release.name, "latest"])
+    assert files_of(target / release.name) == files_of(release)
+
+
+def test_publish_folder_readers_see_the_old_or_the_new(release: Path, tmp_path: Path) -> None:
+    target = tmp_path / "shelf"
+    old = written(tmp_path / "old", some(3))
+    call("publish", old, target)
+    seen, is_over = [], threading.Event()
+
+    def read() -> None:
+        while not is_over.is_set():
+            seen.append(releases.verify((target / "latest").resolve(strict=True)))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(5):
+        call("publish", release, target)
+        call("publish", old, target)
+    is_over.set()
+    reader.join()
+    assert seen and all(found.is_whole for found in seen)
+    assert {found.version for found in seen} <= {old.name, release.name}
+
+
+def test_publish_folder_in_which_another_publishes_is_busy(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelving, "WAIT_SECONDS", 0.2)
+    with shelving._alone(tmp_path):
+        result = call("publish", release, tmp_path)
+    assert result.exit_code == 1 and "another publish writes here" in result.output
+    assert call("publish", release, tmp_path).exit_code == 0
+
+
+# --- storage ------------------------------------------------------------------------------
+
+
+def test_publish_storage_holds_every_file_and_latest_names_it(release: Path, memory: dict[str, Any]) -> None:
+    result = call("publish", release, URL + "/")
+    assert result.exit_code == 0 and "LATEST names it" in result.output
+    assert there(memory) == expected(release)
+    for url in (f"{URL}/{release.name}", f"{URL}/latest", f"{URL}/LATEST", URL):
+        result = call("verify", url)
+        assert result.exit_code == 0 and f"whole at {URL}/{release.name}" in result.output, result.output
+    before = {path: id(file) for path, file in memory.items()}
+    assert "is there already" in call("publish", release, URL).output
+    assert {path: id(file) for path, file in memory.items()} == before, "nothing was written again"
+
+
+def test_publish_storage_second_version_moves_latest(
+    release: Path, memory: dict[str, Any], tmp_path: Path
+) -> None:
+    other = written(tmp_path / "other", [(exchange("x" * 1_000_000, "bug"), "bug"), *some(3)])
+    for folder in (release, other, release):
+        assert call("publish", folder, URL).exit_code == 0
+        assert there(memory)["LATEST"] == f"{folder.name}\n".encode()
+    assert there(memory) == expected(other) | expected(release)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), KeyboardInterrupt(), PermissionError("no")])
+def test_publish_storage_that_fails_at_any_file_leaves_nothing_and_the_next_completes(
+    release: Path, memory: dict[str, Any], error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, total = MemoryFileSystem._open, len(files_of(release))
+    for failing in range(1, total + 1):
+        names: list[str] = []
+
+        def failing_open(self: Any, path: str, mode: str = "rb", failing: int = failing, names: Any = names, **more: Any) -> Any:  # fmt: skip
+            if mode == "wb" and path not in names:
+                names.append(path)
+            if mode == "wb" and len(names) >= failing:
+                self.store[path] = original(self, path, "wb", **more)  # half a file
+                raise error
+            return original(self, path, mode, **more)
+
+        monkeypatch.setattr(MemoryFileSystem, "_open", failing_open)
+        result = call("publish", release, URL)
+        assert result.exit_code in (1, 2, 130) and len(names) == failing
+        assert there(memory) == {}, "what was uploaded is removed again"
+        monkeypatch.setattr(MemoryFileSystem, "_open", original)
+        assert "is no whole release" in call("verify", f"{URL}/{release.name}").output
+    assert call("publish", release, URL).exit_code == 0
+    assert there(memory) == expected(release)
+
+
+def test_publish_storage_that_cannot_remove_says_what_is_left(
+    release: Path, memory: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryFileSystem, "rm_file", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
+    original = shelf.Shelf._write
+
+    def failing(self: Any, path: str, *more: Any) -> None:
+        if path == "manifest.json":
+            raise KeyboardInterrupt
+        original(self, path, *more)
+
+    monkeypatch.setattr(shelf.Shelf, "_write", failing)
+    result = call("publish", release, URL)
+    assert result.exit_code == 130 and "files could not be removed from" in result.output
+    assert "README.md" in result.output and "the next publish completes them" in result.output
+    monkeypatch.setattr(shelf.Shelf, "_write", original)
+    result = call("publish", release, URL)
+    assert result.exit_code == 0 and "0 files copied" in result.output, (
+        "what was there with the right hash is kept"
+    )
+    assert there(memory) == expected(release)
+
+
+def test_publish_storage_upload_that_died_is_completed(release: Path, memory: dict[str, Any]) -> None:
+    call("publish", release, URL)
+    base = f"/bucket/sets/{release.name}"
+    for name in ("manifest.json", "README.md", "chat/test.jsonl"):
+        del memory[f"{base}/{name}"]
+    half = memory[f"{base}/chat/train.jsonl"]
+    half.truncate(10)
+    assert call("verify", f"{URL}/{release.name}").exit_code == 1
+    result = call("publish", release, URL)
+    kept = len(files_of(release)) - 4
+    assert "3 files copied" in result.output and f"{kept} were there" in result.output, result.output
+    assert there(memory) == expected(release)
+
+
+def test_publish_storage_that_is_broken_is_replaced_and_a_foreign_one_refused(
+    release: Path, memory: dict[str, Any]
+) -> None:
+    call("publish", release, URL)
+    system = MemoryFileSystem()
+    base = f"/bucket/sets/{release.name}"
+    system.pipe_file(f"{base}/extra.txt", b"x")
+    system.pipe_file(f"{base}/chat/train.jsonl", b"{}\n")
+    result = call("verify", f"{URL}/{release.name}")
+    assert result.exit_code == 1
+    assert "extra.txt: does not belong" in result.output and "chat/train.jsonl: was changed" in result.output
+    assert call("publish", release, URL).exit_code == 0
+    assert there(memory) == expected(release)
+    memory.clear()
+    system.pipe_file(f"{base}/thesis.txt", b"years of work")
+    result = call("publish", release, URL)
+    assert result.exit_code == 2 and "is no release" in result.output
+    assert there(memory) == {f"{release.name}/thesis.txt": b"years of work"}
+
+
+def test_publish_storage_bytes_that_come_out_otherwise_are_no_release(
+    release: Path, memory: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MemoryFileSystem._open
+
+    def lossy(self: Any, path: str, mode: str = "rb", **more: Any) -> Any:
+        if mode == "rb" and path.endswith("chat/train.jsonl"):
+            self.store[path].truncate(5)
+        return original(self, path, mode, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", lossy)
+    result = call("publish", release, URL)
+    assert result.exit_code == 1 and "other bytes came out than went in" in result.output
+    assert there(memory) == {}
+
+
+def test_verify_url_names_what_is_wrong(release: Path, memory: dict[str, Any]) -> None:
+    call("publish", release, URL)
+    base = f"/bucket/sets/{release.name}"
+    manifest = json.loads(memory[f"{base}/manifest.json"].getvalue())
+    system = MemoryFileSystem()
+    del memory[f"{base}/alpaca/test.jsonl"]
+    assert "alpaca/test.jsonl: is missing" in call("verify", f"{URL}/{release.name}").output
+    call("publish", release, URL)
+    manifest["files"]["chat/train.jsonl"]["rows"] = 9
+    system.pipe_file(f"{base}/manifest.json", json.dumps(manifest).encode())
+    assert (
+        "chat/train.jsonl: holds 4 rows, the manifest says 9"
+        in call("verify", f"{URL}/{release.name}").output
+    )
+    manifest["files"]["../../secrets"] = manifest["files"]["README.md"]
+    system.pipe_file(f"{base}/manifest.json", json.dumps(manifest).encode())
+    assert "no manifest" in call("verify", f"{URL}/{release.name}").output
+    result = call("verify", f"{URL}/absent")
+    assert result.exit_code == 1 and "is missing or no manifest" in result.output
+
+
+def test_storage_options_are_checked_and_never_repeated(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ABSENT", raising=False)
+    for options, words in (
+        (["hunter2"], "number 1): is no KEY=VALUE"),
+        (["secret=hunter2"], "--storage secret: is a credential written out"),
+        (
+            ["client_kwargs.aws_secret_access_key=hunter2"],
+            "aws_secret_access_key: is a credential written out",
+        ),
+        (["secret=${ABSENT}"], "ABSENT is not set in the environment"),
+        (["anon=true", "anon=false"], "--storage anon: is given twice"),
+    ):
+        arguments = [part for option in options for part in ("--storage", option)]
+        for command in (["publish", release, "s3://bucket/sets"], ["verify", "s3://bucket/sets"]):
+            result = call(*command, *arguments)
+            assert result.exit_code == 2 and words in result.output, result.output
+            assert "hunter2" not in result.output
+    assert call("publish", release, release.parent.parent / "x", "--storage", "anon=true").exit_code == 2
+
+
+def test_storage_package_that_is_missing_is_named(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(scheme: str) -> None:
+        raise ImportError(scheme)
+
+    monkeypatch.setattr(remote_listing.fsspec, "get_filesystem_class", absent)
+    result = call("publish", release, "s3://bucket/sets")
+    assert result.exit_code == 2 and "dataset-pipeline[s3]" in result.output
