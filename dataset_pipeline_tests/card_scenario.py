@@ -14,7 +14,7 @@ from dataset_pipeline.spec import licences
 from dataset_pipeline.spec.licence_terms import Obligations
 from dataset_pipeline.spec.models import Decision, Task
 from dataset_pipeline.transforms import rights
-from dataset_pipeline.transforms.card import AgreementFacts, CardFacts, ReviewFacts, SourceFacts
+from dataset_pipeline.transforms.card.whole import AgreementFacts, CardFacts, ReviewFacts, SourceFacts
 from dataset_pipeline.transforms.tokens import TokenFacts
 
 HOSTILE = 'a|b `c` <script>alert(1)</script> [x](y) *z*\n---\n# "q" \\ no: \u202e$=1+1'

@@ -17,7 +17,7 @@ import polars as pl
 from dataset_pipeline.records import MESSAGES, Split
 from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.storage.releases import ReleaseFile, count_rows, version_of
-from dataset_pipeline.transforms.comparing import text_sha
+from dataset_pipeline.transforms.diff.comparing import text_sha
 from dataset_pipeline.transforms.formats import jsonl_lines, parquet_rows
 
 DAY = dt.date(2026, 3, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataset_pipeline.transforms.attribution import asks_for_attribution, attribution
+from dataset_pipeline.transforms.card.attribution import asks_for_attribution, attribution
 from dataset_pipeline_tests.card_scenario import HOSTILE, facts, grant, release_rights
 
 

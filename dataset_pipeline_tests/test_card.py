@@ -16,9 +16,9 @@ import pytest
 from dataset_pipeline.assets import card_numbers
 from dataset_pipeline.records import REASONS, TABLES, Step
 from dataset_pipeline.spec.models import Decision, Task
-from dataset_pipeline.transforms.card import SourceFacts, card
-from dataset_pipeline.transforms.card_words import REASON_WORDS
-from dataset_pipeline.transforms.markdown import cell, plain, table
+from dataset_pipeline.transforms.card.markdown import cell, plain, table
+from dataset_pipeline.transforms.card.whole import SourceFacts, card
+from dataset_pipeline.transforms.card.words import REASON_WORDS
 from dataset_pipeline_tests.card_scenario import HOSTILE, facts, grant, release_rights, section
 
 SECTIONS = [

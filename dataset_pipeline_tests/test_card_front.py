@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from dataset_pipeline.spec.models import Task
-from dataset_pipeline.transforms.card import SourceFacts, card
-from dataset_pipeline.transforms.card_front import hub_license
-from dataset_pipeline.transforms.markdown import quoted
+from dataset_pipeline.transforms.card.front import hub_license
+from dataset_pipeline.transforms.card.markdown import quoted
+from dataset_pipeline.transforms.card.whole import SourceFacts, card
 from dataset_pipeline_tests.card_scenario import HOSTILE, facts, front, grant, release_rights, section
 
 # --- front matter --------------------------------------------------------------------------------

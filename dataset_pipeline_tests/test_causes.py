@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.assets.release_reading import Compared, compare, whole_spec
-from dataset_pipeline.transforms.cause_words import MEANINGS
-from dataset_pipeline.transforms.comparing import DROPPED, INPUT, OPTIONAL, PROVENANCE, Side
+from dataset_pipeline.transforms.diff.comparing import DROPPED, INPUT, OPTIONAL, PROVENANCE, Side
+from dataset_pipeline.transforms.diff.words import MEANINGS
 from dataset_pipeline_tests.scenario import source, spec
 
 COLUMNS = dict.fromkeys((*PROVENANCE, *OPTIONAL), pl.String) | {"day": pl.Date}

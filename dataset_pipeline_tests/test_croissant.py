@@ -9,6 +9,7 @@ import datetime as dt
 import gzip
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import mlcroissant as mlc
 import polars as pl
 import pytest
 import zstandard
+from absl import logging as absl_logging
 
 from dataset_pipeline.records import DAILY_STEPS, MESSAGES, Split, empty
 from dataset_pipeline.spec.models import Task
@@ -25,6 +27,11 @@ from dataset_pipeline.transforms import columns
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.croissant import CROISSANT, JSONL_COLUMNS, Facts, croissant
 from dataset_pipeline.transforms.formats import JSONL_FORMATS, jsonl_lines, parquet_rows
+from dataset_pipeline.transforms.tokens import TOKENS
+
+# mlcroissant's logger closes the stream that it finds when it is imported, and that is pytest's.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
 
 DAY = dt.date(2026, 3, 2)
 CLASSIFICATION = Task(
@@ -89,7 +96,7 @@ def write(
                     (folder / path).write_bytes(packed)
                 data_files.setdefault(name, {}).setdefault(split, []).append(path)
     steps = {str(step): empty(step) for step in DAILY_STEPS}
-    provenance = shapes.provenance(frame, steps, empty("batches")).with_columns(
+    provenance = shapes.provenance(frame, steps, empty("batches"), pl.DataFrame(schema=TOKENS)).with_columns(
         day=pl.lit(DAY),
         normalize_changes=pl.Series([[{"name": "nfc", "count": 2}]] * frame.height, dtype=steps["normalize"].schema["changes"]),
     )  # fmt: skip

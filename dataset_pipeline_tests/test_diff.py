@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.storage import releases
-from dataset_pipeline.transforms.comparing import (
+from dataset_pipeline.transforms.diff.comparing import (
     InputDifference,
     Leaf,
     input_differences,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from dataset_pipeline_tests.test_cli_runs import _HOLD_RUN, _HOLD_WAREHOUSE, hel
 
 COMMANDS_PAGE = (Path(__file__).parent.parent / "docs" / "commands.md").read_text(encoding="utf-8")
 
+_TARGET = tempfile.TemporaryDirectory()
+"""Where a release is published to; it goes when the tests end."""
 WITH_SPEC: dict[str, list[str]] = {
     "check": [],
     "run": [],
@@ -32,11 +35,12 @@ WITH_SPEC: dict[str, list[str]] = {
     "preview": ["split", "--set", "split.seed=9"],
     "diff": ["latest", "latest"],
     "verify": ["latest"],
+    "publish": ["latest", _TARGET.name],
     "rollback": ["latest"],
     "ui": [],
 }
 """Every command that takes a spec, with arguments of a good call."""
-READ_A_RELEASE = ("diff", "verify", "rollback")
+READ_A_RELEASE = ("diff", "verify", "publish", "rollback")
 ASK_THE_WAREHOUSE = ("run", "status", "explain")
 
 

@@ -24,13 +24,13 @@ from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
 from dataset_pipeline.records import RELEASE
 from dataset_pipeline.transforms import curve
 from dataset_pipeline.transforms.amounts import advice
-from dataset_pipeline.transforms.comparing import Differences, Leaf
-from dataset_pipeline.transforms.page import Lengths, PageFacts, ReleaseFacts, SourceShare, page
-from dataset_pipeline.transforms.page_diff import DiffFacts
-from dataset_pipeline.transforms.page_parts import share, text
-from dataset_pipeline.transforms.plots import Histogram, histogram
+from dataset_pipeline.transforms.diff.comparing import Differences, Leaf
+from dataset_pipeline.transforms.diff.tallies import Tally
+from dataset_pipeline.transforms.page.diff import DiffFacts
+from dataset_pipeline.transforms.page.parts import share, text
+from dataset_pipeline.transforms.page.plots import Histogram, histogram
+from dataset_pipeline.transforms.page.whole import Lengths, PageFacts, ReleaseFacts, SourceShare, page
 from dataset_pipeline.transforms.queue import QUEUE
-from dataset_pipeline.transforms.tallies import Tally
 from dataset_pipeline_tests import small_project
 from dataset_pipeline_tests.small_project import MARKER, make_project, open_project, run_all, write_spec
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from dataset_pipeline.records import DAILY_STEPS, Step
 from dataset_pipeline.spec.params import AnnotationsParams
-from dataset_pipeline.transforms.card_facts import AgreementFacts, ReviewFacts, SourceFacts
+from dataset_pipeline.transforms.card.facts import AgreementFacts, ReviewFacts, SourceFacts
 from dataset_pipeline.transforms.review_naming import ACTS
 from dataset_pipeline.transforms.rights import generator_words
 

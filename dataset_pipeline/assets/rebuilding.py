@@ -22,7 +22,7 @@ from dataset_pipeline.records import Split
 from dataset_pipeline.spec.models import Spec, Task
 from dataset_pipeline.spec.params import release_formats
 from dataset_pipeline.storage import releases
-from dataset_pipeline.transforms.comparing import TEXT_SHA
+from dataset_pipeline.transforms.diff.comparing import TEXT_SHA
 from dataset_pipeline.transforms.rebuilding import EASIEST_FIRST, PARQUET, Fault, Named, compare
 
 STEP = "verify"

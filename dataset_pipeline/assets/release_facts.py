@@ -37,7 +37,7 @@ from dataset_pipeline.storage import readers, releases
 from dataset_pipeline.transforms import croissant, rights
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.assignment import uses_lock
-from dataset_pipeline.transforms.card_facts import CardFacts
+from dataset_pipeline.transforms.card.facts import CardFacts
 from dataset_pipeline.transforms.columns import Dtypes
 from dataset_pipeline.transforms.rights import ReleaseRights
 from dataset_pipeline.transforms.selection import Selection, withheld_counts

@@ -19,7 +19,7 @@ from dataset_pipeline.assets.context import Context
 from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
 from dataset_pipeline.spec.params import FilterParams, label_names, shingle_words
 from dataset_pipeline.storage import releases
-from dataset_pipeline.transforms import causes, comparing, tallies
+from dataset_pipeline.transforms.diff import causes, comparing, tallies
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError)
 """What reading a release raises that is not whole."""

@@ -40,9 +40,9 @@ from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.transforms import formats, rights
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms import tokens as lengths
-from dataset_pipeline.transforms.attribution import attribution
-from dataset_pipeline.transforms.card import card
-from dataset_pipeline.transforms.card_facts import CardFacts
+from dataset_pipeline.transforms.card.attribution import attribution
+from dataset_pipeline.transforms.card.facts import CardFacts
+from dataset_pipeline.transforms.card.whole import card
 from dataset_pipeline.transforms.croissant import CROISSANT, croissant
 from dataset_pipeline.transforms.selection import withheld_counts
 from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info

@@ -20,9 +20,9 @@ from dataset_pipeline.records import MESSAGES, RELEASE, REPORT, Split, Step
 from dataset_pipeline.spec.params import ReleaseParams
 from dataset_pipeline.storage.judgements import judgements
 from dataset_pipeline.transforms import amounts, curve
-from dataset_pipeline.transforms.page import Lengths, PageFacts, ReleaseFacts, SourceShare
-from dataset_pipeline.transforms.page_diff import DiffFacts
-from dataset_pipeline.transforms.plots import histogram
+from dataset_pipeline.transforms.page.diff import DiffFacts
+from dataset_pipeline.transforms.page.plots import histogram
+from dataset_pipeline.transforms.page.whole import Lengths, PageFacts, ReleaseFacts, SourceShare
 
 CURVE_RECORDS = 2 * curve.MAX_ROWS
 """Records of a split whose texts are read for the learning curve: it takes its own share of them."""

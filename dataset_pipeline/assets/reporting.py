@@ -30,8 +30,8 @@ from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.transforms import queue, selection
 from dataset_pipeline.transforms.normalize import normalize
-from dataset_pipeline.transforms.page import VERSION as PAGE_VERSION
-from dataset_pipeline.transforms.page import page
+from dataset_pipeline.transforms.page.whole import VERSION as PAGE_VERSION
+from dataset_pipeline.transforms.page.whole import page
 
 
 def waiting(context: Context) -> pl.DataFrame:

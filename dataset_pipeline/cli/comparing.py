@@ -19,8 +19,8 @@ from dataset_pipeline.assets import release_reading
 from dataset_pipeline.cli import outputs, show
 from dataset_pipeline.cli.checking import broken, find_release, read_manifest, read_rows
 from dataset_pipeline.cli.outputs import DiffOutput, Part, line_of
-from dataset_pipeline.transforms import comparing
-from dataset_pipeline.transforms.cause_words import UNKNOWN, value_words
+from dataset_pipeline.transforms.diff import comparing
+from dataset_pipeline.transforms.diff.words import UNKNOWN, value_words
 
 SHOWN_IDS = 20
 """Record ids of a kind that are shown on a terminal; `--json` lists all."""

@@ -33,7 +33,7 @@ from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
 from dataset_pipeline.storage.shelf import Manifest, manifest_of
-from dataset_pipeline.transforms.comparing import spec_differences
+from dataset_pipeline.transforms.diff.comparing import spec_differences
 
 MAX_SHOWN = 20
 

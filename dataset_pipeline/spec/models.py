@@ -354,7 +354,7 @@ ReleaseFormat = Literal["chat", "alpaca", "completion", "sharegpt", "preference"
 class Price(Section):
     """What training costs: the price of a token, as the provider states it."""
 
-    per_million_tokens: Annotated[float, Field(ge=0.0)]
+    per_million_tokens: Annotated[float, Field(ge=0.0, description="Of a million trained tokens.")]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.")] = "USD"
 
 
@@ -372,8 +372,10 @@ class Training(Section):
     max_length: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Tokens of a record that the trainer reads; what is longer is cut at its end."
     )
-    epochs: Annotated[int, Field(ge=1)] = 1
-    price: Price | None = None
+    epochs: Annotated[int, Field(ge=1)] = Field(
+        1, description="Times that train is read; the cost is of all of them."
+    )
+    price: Price | None = Field(None, description="Without it no cost is told.")
     aim: Literal["style", "format", "domain", "ability"] | None = Field(
         None,
         description="What the training shall change; default by task. Decides the amount that is advised.",

@@ -38,6 +38,7 @@ _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_-]{0,62}$": "a letter, then letters, digits, - and _",
     r"^[a-z]{2,3}$": "two or three small letters",
     r"^[A-Z]{2}$": "two capitals",
+    r"^[A-Z]{3}$": "three capitals",
 }
 
 
@@ -182,6 +183,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Spec.label": "Labels, annotations and their agreement.",
     "Spec.split": "How groups become train, validation and test.",
     "Spec.release": "What the released folder holds.",
+    "Spec.training": "How it will be trained on: tokens, lengths, cost, the aim.",
     "Spec.retention": "How long texts are kept.",
     "Spec.decisions": "Choices, trade-offs and sources declined; they go into the card.",
     "Task.type": "What a record is: a text and its label, an instruction and its answer, turns, a text and how it goes on, or two answers of which one is better.",

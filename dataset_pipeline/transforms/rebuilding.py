@@ -14,7 +14,7 @@ import polars as pl
 
 from dataset_pipeline.records import MESSAGES
 from dataset_pipeline.spec.models import Task
-from dataset_pipeline.transforms.comparing import text_sha
+from dataset_pipeline.transforms.diff.comparing import text_sha
 from dataset_pipeline.transforms.formats import (
     JSONL_FORMATS,
     PREFERENCE,

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from dataset_pipeline.records import DAILY_STEPS, RELEASE, Step
-from dataset_pipeline.transforms.card import PairFacts
-from dataset_pipeline.transforms.comparing import TEXT_SHA, text_sha
+from dataset_pipeline.transforms.card.whole import PairFacts
+from dataset_pipeline.transforms.diff.comparing import TEXT_SHA, text_sha
 
 ORIGIN = ["record_id", "source", "source_id", "day", "uri", "line"]
 """Where a record is from: the first columns of provenance and of dropped."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from dataset_pipeline.transforms.comparing import Leaf
+from dataset_pipeline.transforms.diff.comparing import Leaf
 
 SPEC, FILE, REVIEW, ANNOTATION, EVAL_SET = "spec", "file", "review", "annotation", "eval_set"
 TWIN, LOCK, GATE, VERSION, UNKNOWN = "twin", "lock", "gate", "version", "unknown"

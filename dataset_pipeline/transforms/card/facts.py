@@ -1,6 +1,6 @@
 """What a dataset card says, as numbers and names.
 
-Lives here: the facts of a card. Keep out: computing them (`assets.release_facts`), words (`card` and its parts).
+Lives here: the facts of a card. Keep out: computing them (`assets.release_facts`), words (`whole` and its parts).
 """
 
 from __future__ import annotations

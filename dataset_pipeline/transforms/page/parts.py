@@ -1,6 +1,6 @@
 """Parts of the report page: escaped text, tables, tiles, bars.
 
-Lives here: small pieces of HTML. Keep out: plots with axes (`plots`), what the page says (`page`). Every text goes
+Lives here: small pieces of HTML. Keep out: plots with axes (`plots`), what the page says (`whole`). Every text goes
 through `text`: names of labels, sources and files are anybody's words.
 """
 
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from dataset_pipeline.records import Split
-from dataset_pipeline.transforms.page_style import STYLE
+from dataset_pipeline.transforms.page.style import STYLE
 
 MAX_CHARS = 300
 """Of a name or a value that is shown."""

@@ -1,6 +1,6 @@
 """Plots of the report page as inline SVG: a histogram, and a learning curve.
 
-Lives here: axes, shapes, ticks. Keep out: bars in lines of text (`page_parts`), what is plotted (`page`). Coordinates
+Lives here: axes, shapes, ticks. Keep out: bars in lines of text (`parts`), what is plotted (`whole`). Coordinates
 are rounded to a tenth, so equal numbers give equal bytes.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dataset_pipeline.transforms.page_parts import SPLITS, count, text
+from dataset_pipeline.transforms.page.parts import SPLITS, count, text
 
 WIDTH, HEIGHT = 480, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 24, 44

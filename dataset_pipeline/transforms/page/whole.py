@@ -1,7 +1,7 @@
 """page: the newest release on one HTML page, for the people who answer for it.
 
 Lives here: what the page says and in which order. Keep out: numbers (`assets.report_facts`), pieces of HTML
-(`page_parts`, `plots`), the comparison with the release before (`page_diff`). Never text of a record; no clock.
+(`parts`, `plots`), the comparison with the release before (`diff`). Never text of a record; no clock.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from dataset_pipeline.records import RELEASE, Split
 from dataset_pipeline.transforms import curve as curves
 from dataset_pipeline.transforms.amounts import Advice
-from dataset_pipeline.transforms.page_diff import DiffFacts, diff_section
-from dataset_pipeline.transforms.page_parts import (
+from dataset_pipeline.transforms.page.diff import DiffFacts, diff_section
+from dataset_pipeline.transforms.page.parts import (
     bar_row,
     bars,
     count,
@@ -29,7 +29,7 @@ from dataset_pipeline.transforms.page_parts import (
     text,
     tiles,
 )
-from dataset_pipeline.transforms.plots import Histogram, curve_svg, histogram_svg
+from dataset_pipeline.transforms.page.plots import Histogram, curve_svg, histogram_svg
 
 VERSION = 1
 """Raised when the same facts make another page: what lies there is then written anew."""

@@ -1,6 +1,6 @@
 """The card's sections on what may be done with the data: sources, rights, uses, limits.
 
-Lives here: the lawyer's and the reviewer's part. Keep out: what the records are like (`card_data`).
+Lives here: the lawyer's and the reviewer's part. Keep out: what the records are like (`data`).
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataset_pipeline.records import Split
 from dataset_pipeline.spec.licence_terms import OBLIGATION_WORDS
 from dataset_pipeline.spec.licences import obligations
-from dataset_pipeline.transforms.attribution import asks_for_attribution, linked
-from dataset_pipeline.transforms.card_data import SPLITS
-from dataset_pipeline.transforms.card_facts import MIN_TEST_RECORDS, CardFacts
-from dataset_pipeline.transforms.card_front import announced_languages
-from dataset_pipeline.transforms.card_words import LICENCE_TEXT, USE_WORDS
-from dataset_pipeline.transforms.markdown import (
+from dataset_pipeline.transforms.card.attribution import asks_for_attribution, linked
+from dataset_pipeline.transforms.card.data import SPLITS
+from dataset_pipeline.transforms.card.facts import MIN_TEST_RECORDS, CardFacts
+from dataset_pipeline.transforms.card.front import announced_languages
+from dataset_pipeline.transforms.card.markdown import (
     MAX_ROWS,
     bullets,
     counted,
@@ -22,6 +21,7 @@ from dataset_pipeline.transforms.markdown import (
     section,
     table,
 )
+from dataset_pipeline.transforms.card.words import LICENCE_TEXT, USE_WORDS
 from dataset_pipeline.transforms.rights import USES, without
 
 

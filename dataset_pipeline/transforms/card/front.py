@@ -1,6 +1,6 @@
 """The card's front matter, and how the release is loaded.
 
-Lives here: what the Hub and `datasets` read, and snippets for loaders and trainers. Keep out: prose (`card`).
+Lives here: what the Hub and `datasets` read, and snippets for loaders and trainers. Keep out: prose (`whole`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 from dataset_pipeline.records import Split
 from dataset_pipeline.spec import licences
-from dataset_pipeline.transforms import markdown
-from dataset_pipeline.transforms.attribution import asks_for_attribution
-from dataset_pipeline.transforms.card_facts import CardFacts
-from dataset_pipeline.transforms.markdown import code, quoted
+from dataset_pipeline.transforms.card import markdown
+from dataset_pipeline.transforms.card.attribution import asks_for_attribution
+from dataset_pipeline.transforms.card.facts import CardFacts
+from dataset_pipeline.transforms.card.markdown import code, quoted
 from dataset_pipeline.transforms.trainers import dataset_info
 
 MIN_LANGUAGE_SHARE = 0.01

@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 
 from dataset_pipeline.records import ERASED, IN_REVIEW, RELEASE, REVIEWED, Step
-from dataset_pipeline.transforms.cause_leaves import (
+from dataset_pipeline.transforms.diff.comparing import Comparison, Differences, Leaf, Side
+from dataset_pipeline.transforms.diff.leaves import (
     LABELS,
     NORMALIZE,
     SPLIT,
@@ -22,7 +23,7 @@ from dataset_pipeline.transforms.cause_leaves import (
     leaves_of_verdict,
     would_decide_alike,
 )
-from dataset_pipeline.transforms.cause_words import (
+from dataset_pipeline.transforms.diff.words import (
     ANNOTATION,
     EVAL_SET,
     FILE,
@@ -39,7 +40,6 @@ from dataset_pipeline.transforms.cause_words import (
     of_word,
     review_words,
 )
-from dataset_pipeline.transforms.comparing import Comparison, Differences, Leaf, Side
 
 _REVIEW_COLUMNS = {step: f"{step}_review" for step in (Step.FILTER, Step.DECONTAMINATE, Step.LABEL)}
 _LIBRARIES_OF_TEXT = (Step.INGEST, Step.NORMALIZE)

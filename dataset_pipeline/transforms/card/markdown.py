@@ -1,6 +1,6 @@
 """Markdown and YAML that hold whatever a spec or a table says.
 
-Lives here: escaping, tables, lists that are cut, quoted YAML. Keep out: what is said (`card`, `attribution`).
+Lives here: escaping, tables, lists that are cut, quoted YAML. Keep out: what is said (`whole`, `attribution`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 from dataset_pipeline.records import IN_REVIEW, RELEASE, Step
 from dataset_pipeline.spec.reading import Reading, Shape
-from dataset_pipeline.transforms.comparing import Leaf
+from dataset_pipeline.transforms.diff.comparing import Leaf
 
 Prefixes = tuple[str, ...]
 

@@ -1,6 +1,6 @@
 """Words of the card for what tables say in one word: reasons of verdicts, files of a release.
 
-Lives here: what is said. Keep out: numbers and layout (`card`, `card_data`, `card_uses`).
+Lives here: what is said. Keep out: numbers and layout (`whole`, `data`, `uses`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The card's sections on what is in the data: contents, lengths, pairs, languages, personal data, agreement.
 
-Lives here: numbers as words and tables. Keep out: rights, uses, limits (`card_uses`), computing the numbers.
+Lives here: numbers as words and tables. Keep out: rights, uses, limits (`uses`), computing the numbers.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from statistics import median
 
 from dataset_pipeline.records import IN_REVIEW, Split
-from dataset_pipeline.transforms.card_facts import MIN_TEST_RECORDS, AgreementFacts, CardFacts
-from dataset_pipeline.transforms.markdown import (
+from dataset_pipeline.transforms.card.facts import MIN_TEST_RECORDS, AgreementFacts, CardFacts
+from dataset_pipeline.transforms.card.markdown import (
     ALL,
     MAX_ROWS,
     bullets,

@@ -6,8 +6,8 @@ Lives here: who is named, for what, and what was changed. Keep out: what a licen
 from __future__ import annotations
 
 from dataset_pipeline.spec import licences
-from dataset_pipeline.transforms.card_facts import CardFacts, SourceFacts
-from dataset_pipeline.transforms.markdown import bullets, listed, plain, section
+from dataset_pipeline.transforms.card.facts import CardFacts, SourceFacts
+from dataset_pipeline.transforms.card.markdown import bullets, listed, plain, section
 from dataset_pipeline.transforms.rights import Grant
 
 

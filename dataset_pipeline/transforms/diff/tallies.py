@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dataset_pipeline.transforms.comparing import LABEL, SPLIT, Comparison
+from dataset_pipeline.transforms.diff.comparing import LABEL, SPLIT, Comparison
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Lives here: the order of the card, what was done, what was left out, decisions, how to make it again. Keep out: clock
 values (the card is part of the version), the version itself, text of records, computing the numbers.
-The other sections: `card_front` (front matter, loading), `card_data` (what is in it), `card_uses` (rights, uses, limits).
+The other sections: `front` (front matter, loading), `data` (what is in it), `uses` (rights, uses, limits).
 """
 
 from __future__ import annotations
@@ -10,18 +10,27 @@ from __future__ import annotations
 import re
 
 from dataset_pipeline.records import RELEASE, Split
-from dataset_pipeline.transforms import card_data, card_uses
-from dataset_pipeline.transforms.attribution import asks_for_attribution
-from dataset_pipeline.transforms.card_facts import (
+from dataset_pipeline.transforms.card import data as card_data
+from dataset_pipeline.transforms.card import uses as card_uses
+from dataset_pipeline.transforms.card.attribution import asks_for_attribution
+from dataset_pipeline.transforms.card.facts import (
     AgreementFacts,
     CardFacts,
     PairFacts,
     ReviewFacts,
     SourceFacts,
 )
-from dataset_pipeline.transforms.card_front import front_matter, loading
-from dataset_pipeline.transforms.card_words import FILES, REASON_WORDS
-from dataset_pipeline.transforms.markdown import MAX_ROWS, bullets, code, counted, plain, section, table
+from dataset_pipeline.transforms.card.front import front_matter, loading
+from dataset_pipeline.transforms.card.markdown import (
+    MAX_ROWS,
+    bullets,
+    code,
+    counted,
+    plain,
+    section,
+    table,
+)
+from dataset_pipeline.transforms.card.words import FILES, REASON_WORDS
 from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info
 
 __all__ = ["AgreementFacts", "CardFacts", "PairFacts", "ReviewFacts", "SourceFacts", "card"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dataset_pipeline.transforms import comparing
-from dataset_pipeline.transforms.cause_words import UNKNOWN, value_words
-from dataset_pipeline.transforms.comparing import Differences
-from dataset_pipeline.transforms.page_parts import count, paragraph, section, table, text, tiles
-from dataset_pipeline.transforms.tallies import Tally
+from dataset_pipeline.transforms.diff import comparing
+from dataset_pipeline.transforms.diff.comparing import Differences
+from dataset_pipeline.transforms.diff.tallies import Tally
+from dataset_pipeline.transforms.diff.words import UNKNOWN, value_words
+from dataset_pipeline.transforms.page.parts import count, paragraph, section, table, text, tiles
 
 MAX_ROWS = 25
 """Of a table of the section; the rest is counted."""

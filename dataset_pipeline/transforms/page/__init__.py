@@ -1,0 +1,1 @@
+"""report.html: a release on one page, from counted facts to HTML and SVG."""
