@@ -84,7 +84,9 @@ _NO_ROOM_WORDS = (
     "database or disk is full",
     "disk I/O error",
 )
-"""How DuckDB, Polars and SQLite (of Dagster) say it, the last for a limit on the size of a file too."""
+"""How DuckDB, Polars and SQLite (of Dagster) say it; "disk I/O error" is what SQLite makes of a limit on the size of a file."""
+_WRITERS = frozenset({"duckdb", "_duckdb", "polars", "sqlite3", "sqlalchemy"})
+"""Packages whose errors are asked for these words: another's may quote what somebody wrote."""
 
 
 def disk_full(error: BaseException) -> DiskFull | None:
@@ -93,7 +95,9 @@ def disk_full(error: BaseException) -> DiskFull | None:
     Its own message is not repeated: it may quote what was to be written.
     """
     for one in _chain(error):
-        said = next((words for words in _NO_ROOM_WORDS if words in str(one)), None)
+        said = None
+        if type(one).__module__.partition(".")[0] in _WRITERS:
+            said = next((words for words in _NO_ROOM_WORDS if words in str(one)), None)
         if isinstance(one, OSError) and one.errno in _NO_ROOM:
             said = f"{one.filename}: {one.strerror}" if one.filename else str(one.strerror)
         if said is not None:
@@ -111,4 +115,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while found is not None and id(found) not in seen:
         seen.add(id(found))
         yield found
-        found = found.__cause__ or found.__context__
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)

@@ -47,6 +47,8 @@ class Split(StrEnum):
 
 IN_REVIEW = "in_review"
 """Waits for a person: neither released nor lost."""
+WAITING = frozenset({IN_REVIEW, "unlabelled", "unknown_label"})
+"""Reasons of records that the review queue lists."""
 REVIEWED = "reviewed"
 """A person said `drop`."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+import dataset_pipeline
 from dataset_pipeline.records import MESSAGES, Split
 from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.storage.releases import ReleaseFile, count_rows, version_of
@@ -31,7 +32,7 @@ def exchange(prompt: str, answer: str, system: str | None = None) -> Turns:
 
 def spec_of(formats: Sequence[str], **task: Any) -> dict[str, Any]:
     """A spec as a manifest holds it. task: changes of a classification task with a system prompt."""
-    rights = {"license": "MIT", "holder": "Example", "basis": "terms", "uses": ["train"]}
+    rights = {"license": "MIT", "holder": "Example", "basis": "terms", "uses": ["train", "redistribute"]}
     return {
         "name": "small",
         "task": {"behavior": "Say what it is.", "type": "classification", "system_prompt": "Label it.",
@@ -86,8 +87,11 @@ def written(
             else:
                 lines = b"".join(jsonl_lines(released, split, name, spec.task))
                 (folder / name / f"{split}.jsonl").write_bytes(lines)
-    columns = ["record_id", "split", "row", "source", "day", "label", "text_sha"]
-    released.with_columns(text_sha(released)).select(columns).write_parquet(folder / "provenance.parquet")
+    columns = ["record_id", "split", "row", "source", "day", "license", "uses", "label", "text_sha"]
+    origin = released.with_columns(
+        text_sha(released), license=pl.lit("MIT"), uses=pl.lit("redistribute,train")
+    )
+    origin.select(columns).write_parquet(folder / "provenance.parquet")
     gone = pl.DataFrame({"record_id": ["f" * 32], "step": ["filter"], "reason": ["too_short"]})
     gone.write_parquet(folder / "dropped.parquet")
     (folder / "README.md").write_text("# small\n", encoding="utf-8")
@@ -115,8 +119,9 @@ def sealed(folder: Path, spec: dict[str, Any] | None = None, **changes: Any) -> 
                                            "splits": {"train": 0, "validation": 0, "test": 0} | splits},
         "spec": spec or before["spec"],
         "inputs": [],
-        "versions": {"dataset_pipeline": "0"},
-        "rights": {"uses": ["train", "redistribute"]},
+        "versions": {"dataset_pipeline": dataset_pipeline.__version__},
+        "rights": {"uses": ["train", *(["evaluate"] if set(splits) == {"train"} else []), "redistribute"], "released_for": ["train"], "license": "MIT", "obligations": ["attribution"],
+                   "terms_known": True, "licenses": [{"license": "MIT", "records": released}]},
     } | changes  # fmt: skip
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     target = folder.with_name(str(manifest["version"]))

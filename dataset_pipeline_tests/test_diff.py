@@ -5,14 +5,17 @@ Lives here: releases written by hand, a few rows each. Keep out: releases that a
 
 from __future__ import annotations
 
+import copy
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from dataset_pipeline.assets import release_reading
 from dataset_pipeline.storage import releases
 from dataset_pipeline.transforms.diff.comparing import (
     InputDifference,
@@ -229,6 +232,90 @@ def test_diff_of_releases_without_hashes_compares_labels_and_splits_and_says_so(
     assert found["texts_compared"] is False
     assert [(r["record_id"], r["text_changed"]) for r in found["changed"]] == [("cc", None)]
     assert "compared by label" not in call("diff", *project[:1], *project[1:]).stdout
+
+
+# --- manifests of other versions --------------------------------------------------------------
+
+
+def ways(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of a manifest, of each list to its first item only."""
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    )
+    for key, inner in items:
+        yield (*way, key)
+        yield from ways(inner, (*way, key))
+
+
+VALUES: tuple[tuple[Any, ...], ...] = ((), ([7],), (None,), ("x",), ({"x": 7},), (7,))
+"""What stands there instead; () is nothing at all."""
+
+
+def values_for(way: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    """All of VALUES at the top; further down nothing at all, and one by turns: each takes a comparison."""
+    return VALUES if len(way) == 1 else (VALUES[0], VALUES[1 + len(str(way)) % 5])
+
+
+def harmed(manifest: dict[str, Any], way: tuple[Any, ...], *value: Any) -> dict[str, Any]:
+    """The manifest with the value there replaced; without one it is taken away."""
+    made = copy.deepcopy(manifest)
+    inner: Any = made
+    for key in way[:-1]:
+        inner = inner[key]
+    if value:
+        inner[way[-1]] = value[0]
+    else:
+        del inner[way[-1]]
+    return made
+
+
+def test_diff_of_a_source_without_a_name_is_told_and_blames_no_source(tmp_path: Path) -> None:
+    path = make_project(tmp_path)
+    nameless = BEFORE | {"spec": BEFORE["spec"] | {"sources": [{"rank": 1}]}}
+    before, after = write(tmp_path, nameless), write(tmp_path, AFTER)
+    found = told((path, before, after))
+    assert {r["record_id"]: r["because"] for r in found["rows_out"]} == {
+        "ee": "filter.output.min_words 1 → 3", "ff": "sources/2.jsonl was changed", "gg": "sources/3.jsonl is gone",
+    }  # fmt: skip
+
+
+def test_diff_of_a_manifest_with_any_key_gone_or_of_another_type_ends_without_a_traceback(
+    tmp_path: Path,
+) -> None:
+    path = make_project(tmp_path)
+    before, after = write(tmp_path, BEFORE), write(tmp_path, AFTER)
+    file = tmp_path / "releases" / before / "manifest.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    whole |= {"contents": {"eval_sets": {"holdout": "e"}}, "missing_days": ["2026-03-09"]}
+    refused = 0
+    for way in [way for way in ways(whole) if way[0] != "files" or len(way) == 1]:
+        for value in values_for(way):
+            file.write_text(json.dumps(harmed(whole, way, *value)), encoding="utf-8")
+            result = call("diff", path, before, after, "--json")  # raises what is no PipelineError
+            assert result.exit_code in (0, 1), (way, value)
+            if result.exit_code:
+                refused += 1
+                assert before in result.stderr and "Traceback" not in result.output, (way, value)
+            else:
+                assert last_json(result)["rows"]["after"] == 7, (way, value)
+    assert refused, "a manifest without files is none"
+
+
+def test_diff_names_the_release_that_cannot_be_compared(
+    project: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before, after = project
+    real = release_reading.compare
+
+    def odd(sides: Any, old: dict[str, Any], new: dict[str, Any]) -> Any:
+        if old["version"] == after or new["version"] == after:
+            raise KeyError("name")
+        return real(sides, old, new)
+
+    monkeypatch.setattr(release_reading, "compare", odd)
+    result = call("diff", path, before, after)
+    assert result.exit_code == 1 and "says what this version cannot compare (KeyError)" in result.stderr
+    assert after in result.stderr and "Traceback" not in result.output
 
 
 # --- naming releases ------------------------------------------------------------------------

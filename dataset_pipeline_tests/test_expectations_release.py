@@ -59,11 +59,12 @@ class Written:
     def params(self) -> ReleaseParams:
         return cast(ReleaseParams, self.context.params[RELEASE])
 
-    def judged(self, content: Content | None = None) -> dict[str, Judgement]:
-        """content: what the tables say now; the files are loaded back against what they said when they were written."""
+    def judged(self, content: Content | None = None, **changed: Any) -> dict[str, Judgement]:
+        """content: what the tables say now; the files are loaded back against what they said when they were written.
+        changed: keys of `release` that the spec has now."""
         loaded = preflighting.run(self.writer.folder, self.data_files, self.content.released, self.params)
-        content = content or self.content
-        return by_name(releasing._judge(self.writer, content, self.params, self.context, loaded))
+        content, params = content or self.content, self.params.model_copy(update=changed)
+        return by_name(releasing._judge(self.writer, content, params, self.context, loaded))
 
     def rewritten(self, table: str, frame: pl.DataFrame) -> None:
         self.writer.parquet(f"{table}.parquet", frame)
@@ -173,6 +174,18 @@ def test_expectations_release_empty_split_is_named(written):
     assert _no_test_split(written)["splits_filled"].culprits == ("test",)
 
 
+def test_expectations_release_older_batch_under_a_stricter_licence_shuts_the_gate(written):
+    """What a stale day is: the spec has a laxer licence now, its batch has the one of before."""
+    batches = written.content.batches.with_columns(license=pl.lit("CC-BY-SA-4.0"))
+    older = replace(written.content, batches=batches)
+    assert failing(written.judged(older)) == set()  # without release.license the strictest is taken
+    found = written.judged(older, license="CC-BY-4.0")
+    assert failing(found) == {"license_holds_all"}
+    message = found["license_holds_all"].message(RELEASE)
+    assert "source support_inbox (" in message and "under CC-BY-SA-4.0, which asks for share-alike" in message
+    assert found["license_holds_all"].blocks
+
+
 # --- of the files as their readers load them, and of what they are for --------------------
 
 
@@ -183,15 +196,22 @@ def release(tmp_path: Path) -> Release:
 
 
 def judged(
-    release: Release, uses: tuple[int, str | None] = (0, None), **measured: Any
+    release: Release,
+    uses: tuple[int, str | None] = (0, None),
+    license: tuple[int, str | None] = (0, None),
+    **measured: Any,
 ) -> dict[str, Judgement]:
-    """The whole suite over a release whose content is sound. measured: columns of `tokens`; uses: as `uses_missing`."""
+    """The whole suite over a release whose content is sound.
+
+    measured: columns of `tokens`; uses, license: as `uses_missing` and `license_laxer`.
+    """
     frame = release.frame
     loaded = preflighting.gauges(release.preflight(), tokens(frame, **measured), frame, release.params)
     sound = pl.DataFrame(
         {"day": ["all"], "n": [frame.height], "records_lost": [0], "records_unaccounted": [0], "file_row_differences": [0],
-         "role_faults": [0], "empty_splits": [0], "uses_missing": [uses[0]], "uses_missing_culprit": [uses[1]]},
-        schema_overrides={"uses_missing_culprit": pl.String},
+         "role_faults": [0], "empty_splits": [0], "uses_missing": [uses[0]], "uses_missing_culprit": [uses[1]],
+         "license_laxer": [license[0]], "license_laxer_culprit": [license[1]]},
+        schema_overrides={"uses_missing_culprit": pl.String, "license_laxer_culprit": pl.String},
     )  # fmt: skip
     rows = frame.select("record_id", day=pl.lit("all"))
     return by_name(judge(RELEASE_SUITE, rows, pl.concat([sound, loaded], how="horizontal")))
@@ -240,6 +260,9 @@ _LOADING: dict[str, Callable[[Release], dict[str, Judgement]]] = {
     "answers_supervised": lambda release: judged(release, supervised_tokens=0),
     "ends_present": lambda release: judged(release, has_end=False),
     "rights_allow_uses": lambda release: judged(release, uses=(3, "commercial: source wiki (3 records)")),
+    "license_holds_all": lambda release: judged(
+        release, license=(3, "source wiki (3 records) under CC-BY-SA-4.0, which asks for share-alike")
+    ),
 }
 _WARNINGS = {"examples_enough_for_openai", "lengths_fit"}
 

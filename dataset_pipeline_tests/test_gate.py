@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
+from dataset_pipeline.assets import engine
 from dataset_pipeline.expectations.gate import (
     Expectation,
     Judgement,
@@ -238,6 +242,49 @@ def test_gate_override_of_one_leaves_the_others_as_they_are():
 def test_gate_override_without_a_reason_is_refused():
     with pytest.raises(ValueError, match="reason"):
         Gate(max=0.7)
+
+
+FIXED = replace(LOST, is_fixed=True, why_fixed="nothing may be lost")
+
+
+@pytest.mark.parametrize("gate", [{"severity": "warning"}, {"max": 9}, {"severity": "critical", "max": 0}])
+def test_gate_override_of_a_fixed_expectation_is_refused_and_changes_nothing(gate, monkeypatch):
+    suite = adjusted((FIXED,), {"none_lost": Gate(**gate, reason="known")})
+    assert suite == (FIXED,)
+    assert judged(suite, gauges_=gauges(lost=[1, 0]))["none_lost"].blocks
+    monkeypatch.setitem(engine.EXPECTATIONS, "label", (FIXED, RATE))
+    assert told(label={"none_lost": gate}) == [
+        "dataset.yaml: gates.label.none_lost: is fixed: nothing may be lost. Remove it, and mend what it finds."
+    ]
+    assert told(label={"rate": {"max": 0.9}}) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["rights_allow_uses", "license_holds_all", "records_conserved", "every_record_accounted", "text_survives_loading", "ids_unique"]
+)  # fmt: skip
+def test_gate_of_the_release_that_it_stands_or_falls_with_cannot_be_turned_off(name):
+    (found,) = told(release={name: {"severity": "warning"}})
+    assert f"gates.release.{name}: is fixed: a release " in found and "does not happen." in found
+
+
+def test_gate_of_the_release_for_uses_says_why_it_stays():
+    (found,) = told(release={"rights_allow_uses": {"severity": "warning"}})
+    assert "a release for a use some record does not allow does not happen" in found
+
+
+def test_gate_every_fixed_expectation_is_critical_and_says_why():
+    fixed = [e for suite in engine.EXPECTATIONS.values() for e in suite if e.is_fixed]
+    assert fixed and all(e.severity == "critical" and e.why_fixed for e in fixed)
+
+
+def told(**gates: dict[str, dict]) -> list[str]:
+    """What the engine says of these gates of a spec."""
+    changed = {
+        step: {name: Gate(**gate, reason="known") for name, gate in named.items()}
+        for step, named in gates.items()
+    }
+    project = SimpleNamespace(spec=SimpleNamespace(gates=changed), path=Path("dataset.yaml"))
+    return [str(problem) for problem in engine.gate_problems(project)]
 
 
 # --- what is said -------------------------------------------------------------------------

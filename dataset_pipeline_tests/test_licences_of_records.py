@@ -6,6 +6,7 @@ of released records (`test_rights`).
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -45,6 +46,9 @@ def asked(expression: str) -> str:
         ("MIT OR CC-BY-NC-4.0", "a"), ("CC-BY-SA-3.0 OR GFDL-1.3-or-later", "as"), ("CC-BY-NC-4.0 OR LicenseRef-bought", "?"),
         ("GPL-2.0-only WITH Classpath-exception-2.0", "as"),
         ("(MIT OR CC0-1.0) AND CC-BY-SA-4.0", "as"),
+        # No alternative is the laxest: each frees of one thing and binds to another.
+        ("CC-BY-NC-4.0 OR CC-BY-ND-4.0", "acd"), ("CC-BY-NC-4.0 OR CC-BY-SA-4.0", "asc"),
+        ("CC-BY-NC-4.0 OR CC-BY-ND-4.0 OR CC-BY-4.0", "a"),
     ],
 )  # fmt: skip
 def test_obligations_of_an_expression(expression: str, obligations: str) -> None:
@@ -77,7 +81,8 @@ def test_links_of_an_expression_name_each_licence_once() -> None:
         (["cc-by-4.0", "CC-BY-4.0"], "CC-BY-4.0"),
         (["CC0-1.0", "CC-BY-4.0"], "CC-BY-4.0"),
         (["CC-BY-3.0", "CC-BY-4.0"], "CC-BY-4.0"),
-        (["CC-BY-4.0", "CC-BY-SA-3.0", "CC0-1.0"], "CC-BY-SA-3.0"),
+        (["CC-BY-3.0", "CC-BY-SA-3.0", "CC0-1.0"], "CC-BY-SA-3.0"),
+        (["CC-BY-4.0", "CC-BY-SA-3.0", "CC0-1.0"], "CC-BY-4.0 AND CC-BY-SA-3.0"),  # no earlier version for a later
         (["CC-BY-SA-3.0", "CC-BY-SA-4.0"], "CC-BY-SA-4.0"),
         (["CC-BY-4.0", "CC-BY-NC-4.0"], "CC-BY-NC-4.0"),
         (["CC-BY-SA-4.0", "GPL-3.0-only"], "GPL-3.0-only"),
@@ -87,6 +92,16 @@ def test_links_of_an_expression_name_each_licence_once() -> None:
         (["Apache-2.0", "GPL-2.0-only"], "Apache-2.0 AND GPL-2.0-only"),
         (["ODbL-1.0", "CC-BY-SA-4.0"], "CC-BY-SA-4.0 AND ODbL-1.0"),
         (["LicenseRef-b", "CC-BY-4.0", "LicenseRef-a"], "CC-BY-4.0 AND LicenseRef-a AND LicenseRef-b"),
+        # A notice has its own text to keep; what asks for nothing is held by all that is known.
+        (["CC-BY-SA-4.0", "MIT", "CC0-1.0"], "CC-BY-SA-4.0 AND MIT"),
+        (["CC-BY-NC-4.0", "Apache-2.0"], "Apache-2.0 AND CC-BY-NC-4.0"),
+        (["CC-BY-SA-4.0", "OGL-UK-3.0", "CC-BY-4.0"], "CC-BY-SA-4.0 AND OGL-UK-3.0"),
+        (["Unlicense", "Apache-2.0"], "Apache-2.0"),
+        (["CC0-1.0", "LicenseRef-a"], "CC0-1.0 AND LicenseRef-a"),
+        (["CC-BY-4.0", "CC-BY-SA-4.0", "GPL-3.0-only"], "CC-BY-4.0 AND GPL-3.0-only"),
+        # Alternatives: one of them, whole.
+        (["CC-BY-SA-4.0", "MIT OR CC-BY-SA-4.0"], "CC-BY-SA-4.0"),
+        (["CC-BY-SA-4.0", "CC-BY-NC-4.0 OR CC-BY-ND-4.0"], "(CC-BY-NC-4.0 OR CC-BY-ND-4.0) AND CC-BY-SA-4.0"),
         (["MIT OR Apache-2.0", "CC-BY-4.0 AND LicenseRef-a"], "(MIT OR Apache-2.0) AND CC-BY-4.0 AND LicenseRef-a"),
     ],
 )  # fmt: skip
@@ -95,6 +110,62 @@ def test_strictest_is_one_licence_only_where_it_holds_all_others(
 ) -> None:
     assert licences.strictest(expressions) == release
     assert licences.strictest(reversed(expressions)) == release
+
+
+def test_strictest_lacks_nothing_of_what_it_stands_for() -> None:
+    every = ["CC0-1.0", "MIT", "Apache-2.0", "CC-BY-4.0", "CC-BY-3.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0",
+             "GPL-2.0-only", "GPL-3.0-only", "GPL-2.0-or-later", "ODbL-1.0", "MIT OR CC-BY-SA-4.0", "CC-BY-NC-4.0 OR CC-BY-ND-4.0",
+             "MIT AND CC-BY-SA-4.0"]  # fmt: skip
+    for trio in itertools.combinations(every, 3):
+        release = licences.strictest(trio)
+        assert release is not None
+        assert [one for one in trio if licences.lacking(release, one)] == [], release
+
+
+@pytest.mark.parametrize(
+    ("release", "source", "lacking"),
+    [
+        ("MIT", "CC-BY-NC-4.0 OR CC-BY-SA-4.0", "sc"),
+        ("CC-BY-4.0", "CC-BY-NC-4.0 OR CC-BY-ND-4.0", "cd"),
+        ("CC-BY-SA-4.0", "CC-BY-NC-4.0 OR CC-BY-ND-4.0", "cd"),
+        ("CC-BY-ND-4.0", "CC-BY-NC-4.0 OR CC-BY-ND-4.0", ""),
+        ("CC-BY-NC-4.0 OR CC-BY-ND-4.0", "CC-BY-NC-4.0 OR CC-BY-ND-4.0", ""),
+        ("CC-BY-4.0", "CC-BY-NC-4.0 OR MIT", ""),
+        # Every alternative of the release, since its user chooses.
+        ("MIT OR LicenseRef-anything", "CC-BY-NC-ND-4.0", "cd"),
+        ("CC-BY-SA-4.0 OR GPL-2.0-only", "GPL-2.0-only", "s"),
+        ("CC-BY-SA-4.0 OR GPL-3.0-only", "CC-BY-SA-4.0", ""),
+        ("MIT OR CC0-1.0", "MIT", "a"),
+        ("(MIT OR CC0-1.0) AND CC-BY-SA-4.0", "CC-BY-SA-4.0 AND MIT", ""),
+        # A contract decides for itself, and for nothing beside it.
+        ("LicenseRef-own", "CC-BY-NC-ND-4.0", ""),
+        ("MIT", "CC-BY-NC-4.0 OR LicenseRef-bought", ""),
+        ("MIT", "(CC-BY-NC-4.0 AND LicenseRef-x) OR CC-BY-ND-4.0", "cd"),
+        # Who may not use a later version may not allow one; an exception allows more than its licence.
+        ("GPL-2.0-or-later", "GPL-2.0-only", "s"),
+        ("GPL-2.0-only", "GPL-2.0-or-later", ""),
+        ("GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only", "s"),
+        ("GPL-2.0-only", "GPL-2.0-only WITH Classpath-exception-2.0", ""),
+    ],
+)  # fmt: skip
+def test_lacking_asks_every_alternative_of_the_release_for_one_whole_alternative(
+    release: str, source: str, lacking: str
+) -> None:
+    letters = {"attribution": "a", "share_alike": "s", "non_commercial": "c", "no_derivatives": "d"}
+    assert "".join(letters[name] for name in licences.lacking(release, source)) == lacking
+
+
+def test_lacking_chooses_only_alternatives_that_allow_what_the_release_is_for() -> None:
+    source = "CC-BY-NC-4.0 OR CC-BY-ND-4.0"
+    assert licences.lacking("CC-BY-ND-4.0", source, ["train", "redistribute"]) == ("non_commercial",)
+    assert licences.lacking("CC-BY-NC-4.0", source, ["train", "redistribute"]) == ()
+
+
+def test_expression_of_very_many_alternatives_is_read_at_its_strictest() -> None:
+    many = " AND ".join(f"(LicenseRef-a{n} OR CC-BY-NC-4.0 OR LicenseRef-b{n})" for n in range(40))
+    assert asked(many) == "ac?"
+    assert licences.lacking("MIT", many) == ("non_commercial",)
+    assert licences.lacking(f"({many}) AND MIT", "CC-BY-ND-4.0") == ("no_derivatives",)
 
 
 # --- the spec ------------------------------------------------------------------------------------
@@ -128,6 +199,14 @@ def test_rights_that_fit_their_licences_make_no_problem() -> None:
     assert problems(("CC-BY-NC-4.0", ["train"])) == []
 
 
+def test_release_licence_that_passes_on_what_a_contract_keeps_is_refused() -> None:
+    (found,) = problems(("LicenseRef-firm", ["train"]), ("MIT", ["train"]), license="MIT")
+    assert found.startswith("release.license: MIT lets whoever has the release pass it on")
+    assert problems(("LicenseRef-firm", ["train", "redistribute"]), license="MIT") == []
+    assert problems(("LicenseRef-firm", ["train"]), license="LicenseRef-firm") == []
+    assert problems(("LicenseRef-firm", ["train"]), license="LicenseRef-other") == []
+
+
 def test_commercial_of_a_non_commercial_licence_is_refused() -> None:
     (found,) = problems(("CC-BY-NC-SA-4.0", ["train", "commercial"]))
     assert found.startswith("sources[0] (a).rights.uses: names commercial") and "CC-BY-NC-SA-4.0" in found
@@ -136,6 +215,28 @@ def test_commercial_of_a_non_commercial_licence_is_refused() -> None:
 def test_redistribute_of_a_licence_without_derivatives_is_refused() -> None:
     (found,) = problems(("CC-BY-ND-4.0", ["train", "redistribute"]))
     assert "names redistribute" in found and "cleaned and scrubbed" in found
+
+
+def test_two_uses_that_no_one_alternative_allows_together_are_refused() -> None:
+    either = "CC-BY-NC-4.0 OR CC-BY-ND-4.0"
+    (found,) = problems((either, ["train", "commercial", "redistribute"]))
+    assert "names commercial and redistribute, and no one alternative of" in found and either in found
+    assert problems((either, ["train", "commercial"])) == problems((either, ["train", "redistribute"])) == []
+    assert problems((f"{either} OR CC-BY-4.0", ["train", "commercial", "redistribute"])) == []
+
+
+def test_release_licence_that_only_one_part_of_a_choice_would_ask_is_refused_in_words() -> None:
+    (found,) = problems(("CC-BY-NC-4.0 OR CC-BY-ND-4.0", ["train"]), license="CC-BY-4.0")
+    assert "asks for non-commercial use only or no derivatives." in found
+
+
+def test_two_share_alikes_with_an_alternative_in_common_are_taken() -> None:
+    every = ["train", "redistribute"]
+    one, two = "CC-BY-SA-4.0 OR ODbL-1.0", "CC-BY-SA-4.0 OR GFDL-1.3-only"
+    assert problems((one, every), (two, every), uses=every) == []
+    assert problems(("CC-BY-NC-4.0 OR CC-BY-SA-4.0", every), ("ODbL-1.0", every), uses=every) == []
+    (found,) = problems(("CC-BY-SA-4.0 OR CC-BY-SA-3.0", every), ("ODbL-1.0", every), uses=every)
+    assert "no licence keeps the share-alike" in found
 
 
 def test_a_contract_decides_for_itself() -> None:

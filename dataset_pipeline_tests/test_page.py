@@ -6,6 +6,7 @@ Lives here: pages of facts made by hand, and one small project that is run twice
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -16,12 +17,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dataset_pipeline.assets import reporting
+from dataset_pipeline.assets import release_reading, report_facts, reporting
 from dataset_pipeline.assets.release_reading import release_before
+from dataset_pipeline.assets.report_facts import page_facts
 from dataset_pipeline.assets.reporting import is_reported, run_report
 from dataset_pipeline.expectations.gate import judge
 from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
 from dataset_pipeline.records import RELEASE
+from dataset_pipeline.spec.models import Task
 from dataset_pipeline.transforms import curve
 from dataset_pipeline.transforms.amounts import advice
 from dataset_pipeline.transforms.diff.comparing import Differences, Leaf
@@ -33,6 +36,7 @@ from dataset_pipeline.transforms.page.whole import Lengths, PageFacts, ReleaseFa
 from dataset_pipeline.transforms.queue import QUEUE
 from dataset_pipeline_tests import small_project
 from dataset_pipeline_tests.small_project import MARKER, make_project, open_project, run_all, write_spec
+from dataset_pipeline_tests.test_diff import harmed, values_for, ways
 
 HOSTILE = '<script src="http://evil.example/x.js">alert("1")</script>&\u202eend'
 
@@ -263,3 +267,58 @@ def test_page_says_that_a_release_folder_cannot_be_read_and_is_mended_with_it(ro
     (folder / "manifest.json").write_bytes(manifest)
     run_report(context, "mended")
     assert (root / "report.html").read_bytes() == whole
+
+
+def _quick(*_: Any) -> curve.Curve:
+    """Instead of a learning curve, which no manifest decides."""
+    return curve.learning_curve(pl.DataFrame(), pl.DataFrame(), Task(behavior="Answer.", type="chat"))
+
+
+def test_page_says_that_the_comparison_could_not_be_made_and_is_mended_with_the_manifest(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_project(root)
+    whole = (root / "report.html").read_bytes()
+    before = release_before(context, context.warehouse.latest()[(RELEASE, None)].content)
+    assert before is not None
+    file = before / "manifest.json"
+    manifest = file.read_bytes()
+    odd = json.loads(manifest)
+    del odd["spec"]["sources"][0]["name"]
+    file.write_text(json.dumps(odd), encoding="utf-8")
+    run_report(context, "odd")
+    assert "filter.input.min_words 3 → 16" in (root / "report.html").read_text(encoding="utf-8")
+
+    def refuse(*_: Any) -> Any:
+        raise KeyError("name")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(release_reading, "compare", refuse)
+        (root / "report.html").unlink()
+        run_report(context, "refused")
+    said = (root / "report.html").read_text(encoding="utf-8")
+    assert f"The comparison with the release before, {before.name}, could not be made" in said
+    file.write_bytes(manifest)
+    run_report(context, "mended")
+    assert (root / "report.html").read_bytes() == whole
+
+
+@pytest.mark.parametrize("which", ["latest", "before"])
+def test_page_of_a_manifest_with_any_key_gone_or_of_another_type_is_still_written(
+    root: Path, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_facts, "_curve", _quick)
+    context = open_project(root)
+    latest = context.warehouse.latest()
+    newest = root / "releases" / latest[(RELEASE, None)].content
+    before = release_before(context, newest.name)
+    assert before is not None
+    file = (newest if which == "latest" else before) / "manifest.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    for way in [
+        way for way in ways(whole) if way[0] not in ("files", "data_files", "preflight") or len(way) == 1
+    ]:
+        for value in values_for(way)[len(str(way)) % 2 :: 2] if len(way) > 1 else values_for(way)[:3]:
+            file.write_text(json.dumps(harmed(whole, way, *value)), encoding="utf-8")
+            shown_now = page(page_facts(context, latest, {}, []))
+            assert "What waits for a person" in shown_now, (way, value)

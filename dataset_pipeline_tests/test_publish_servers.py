@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import pytest
 from click.testing import CliRunner, Result
 
+from dataset_pipeline.cli import publishing
 from dataset_pipeline.cli.main import main
 from dataset_pipeline.storage import remote_listing, shelf
 from dataset_pipeline_tests.published_release import exchange, files_of, some, written
@@ -90,14 +91,39 @@ def test_s3_what_is_wrong_is_named_and_replaced(release: Path, bucket: Any) -> N
     assert result.exit_code == 1
     for words in ("chat/train.jsonl: was changed", "extra.txt: does not belong", "README.md: is missing"):
         assert words in result.output
+    assert call("publish", release, URL).exit_code == 2, "extra.txt is not ours to delete"
+    bucket.delete_object(Bucket="bucket", Key=f"sets/{release.name}/extra.txt")
     assert call("publish", release, URL).exit_code == 0
     assert there(bucket) == expected(release)
+
+
+def test_s3_target_inside_a_release_is_refused(release: Path, bucket: Any) -> None:
+    call("publish", release, URL)
+    result = call("publish", release, f"{URL}/{release.name}/chat")
+    assert result.exit_code == 2 and "nothing is added to a release" in result.output, result.output
+    assert there(bucket) == expected(release)
+
+
+def test_s3_file_that_changes_after_it_was_verified_is_no_release(
+    release: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = publishing.examined
+
+    def examined(folder: Path) -> Any:
+        found = original(folder)
+        (release / "sharegpt/test.jsonl").write_bytes(b"{}\n")
+        return found
+
+    monkeypatch.setattr(publishing, "examined", examined)
+    result = call("publish", release, URL)
+    assert result.exit_code == 1 and "sharegpt/test.jsonl: was changed while" in result.output
+    assert there(bucket) == {}
 
 
 def test_s3_foreign_folder_is_refused(release: Path, bucket: Any) -> None:
     bucket.put_object(Bucket="bucket", Key=f"sets/{release.name}/thesis.txt", Body=b"years of work")
     result = call("publish", release, URL)
-    assert result.exit_code == 2 and "is no release" in result.output
+    assert result.exit_code == 2 and "part of the release: thesis.txt" in result.output
     assert there(bucket) == {f"{release.name}/thesis.txt": b"years of work"}
 
 

@@ -7,6 +7,7 @@ the card (`test_release_rows`).
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,14 +27,14 @@ from dataset_pipeline_tests import small_project as small
 REPOSITORY = Path(__file__).parent.parent
 
 
-def write(folder: Path, word: str = "one", run_id: str = "run") -> Path:
+def write(folder: Path, word: str = "one", run_id: str = "run", **said: Any) -> Path:
     """A release of two files in `folder`."""
     writer = Writer(folder)
     writer.lines("chat/train.jsonl", [b'{"text": "%s"}\n' % word.encode(), b'{"text": "two"}\n'])
     writer.parquet("provenance.parquet", pl.DataFrame({"record_id": ["a", "b"]}))
     writer.text("README.md", "words\n")
     files = {f.path: {"sha256": f.sha256, "bytes": f.bytes, "rows": f.rows} for f in writer.files.values()}
-    return writer.finish({"version": writer.version(), "files": files, "run_id": run_id})
+    return writer.finish({"version": writer.version(), "files": files, "run_id": run_id} | said)
 
 
 def left_overs(folder: Path) -> list[str]:
@@ -51,6 +52,24 @@ def test_release_same_rows_have_the_same_version_and_stay_as_they_are(tmp_path: 
     other = write(tmp_path, "other")
     assert other != first and verify(other).is_whole and verify(first).is_whole
     assert latest_version(tmp_path) == other.name
+
+
+def test_release_same_rows_and_another_manifest_say_what_is_true_now(tmp_path: Path) -> None:
+    first = write(tmp_path, run_id="first")
+    path = first / "manifest.json"
+    path.chmod(0o640)
+    files = {p: p.stat().st_mtime_ns for p in first.rglob("*") if p != path}
+    assert write(tmp_path, run_id="second", spec={"name": "renamed"}) == first
+    manifest = json.loads(path.read_text())
+    assert (manifest["spec"], manifest["run_id"]) == ({"name": "renamed"}, "second")
+    assert path.stat().st_mode & 0o777 == 0o640 and verify(first).is_whole and left_overs(first) == []
+    assert {p: p.stat().st_mtime_ns for p in first.rglob("*") if p.is_file() and p != path} == {
+        p: at for p, at in files.items() if p.is_file()
+    }
+    write(tmp_path, run_id="third", spec={"name": "renamed"})
+    assert json.loads(path.read_text()) == manifest, "of a run alone it says nothing new"
+    write(tmp_path, run_id="fourth")
+    assert "spec" not in json.loads(path.read_text()) and left_overs(tmp_path) == []
 
 
 def test_release_latest_is_a_relative_link(tmp_path: Path) -> None:
@@ -83,6 +102,22 @@ def _edit_manifest(folder: Path, change: Any) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def _lists(folder: Path, path: str) -> None:
+    """The manifest names a file that is there, whole, but not in the folder."""
+    shutil.copy(folder / "README.md", folder.parent / "secret.txt")
+    _edit_manifest(folder, lambda m: m["files"].update({path: m["files"]["README.md"]}))
+
+
+def _moved(folder: Path, path: str) -> None:
+    (folder / path).rename(folder.parent / "elsewhere")
+    (folder / path).symlink_to(folder.parent / "elsewhere")
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 SPOILED: dict[str, tuple[Any, str]] = {
     "changed": (lambda f: (f / "chat/train.jsonl").write_bytes(b'{"text": "1"}\n'), "chat/train.jsonl: was changed"),
     "missing": (lambda f: (f / "provenance.parquet").unlink(), "provenance.parquet: is missing"),
@@ -96,6 +131,30 @@ SPOILED: dict[str, tuple[Any, str]] = {
     "rows": (
         lambda f: _edit_manifest(f, lambda m: m["files"]["chat/train.jsonl"].update(rows=3)), "holds 2 rows, the manifest says 3",
     ),
+    "rows left out": (
+        lambda f: _edit_manifest(f, lambda m: m["files"]["chat/train.jsonl"].update(rows=None)), "holds 2 rows, the manifest says none",
+    ),
+    "bytes": (
+        lambda f: _edit_manifest(f, lambda m: m["files"]["README.md"].update(bytes=7)), "README.md: holds 6 bytes, the manifest says 7",
+    ),
+    "bytes of another kind": (
+        lambda f: _edit_manifest(f, lambda m: m["files"]["README.md"].update(bytes="6")), "no manifest",
+    ),
+    "climbing path": (lambda f: _lists(f, "../secret.txt"), "no manifest"),
+    "climbing path within": (lambda f: _lists(f, "chat/../../secret.txt"), "no manifest"),
+    "absolute path": (lambda f: _lists(f, str(f.parent / "secret.txt")), "no manifest"),
+    "half of a character": (lambda f: _lists(f, "\ud800"), "no manifest"),
+    "deep manifest": (lambda f: (f / "manifest.json").write_text('{"a":' * 100_000), "no manifest"),
+    "linked file": (lambda f: _moved(f, "README.md"), "README.md: is no file, or lies behind a link"),
+    "linked folder": (lambda f: _moved(f, "chat"), "chat/train.jsonl: is no file, or lies behind a link"),
+    "linked manifest": (lambda f: _moved(f, "manifest.json"), "no manifest"),
+    "extra link": (lambda f: (f / "more").symlink_to(f.parent), "more: does not belong"),
+    "hanging link": (lambda f: (f / "more").symlink_to("nowhere"), "more: does not belong"),
+    "empty folder": (lambda f: (f / "chat/deep/er").mkdir(parents=True), "chat/deep/er: does not belong"),
+    "pipe": (lambda f: os.mkfifo(f / "pipe"), "pipe: does not belong"),
+    "pipe for a file": (lambda f: _pipe(f / "README.md"), "README.md: is no file"),
+    "pipe for the manifest": (lambda f: _pipe(f / "manifest.json"), "no manifest"),
+    "odd name": (lambda f: (f / os.fsdecode(b"\xff.txt")).write_text(""), "\\udcff.txt: does not belong"),
     "version": (lambda f: _edit_manifest(f, lambda m: m.update(version="0" * 16)), "the manifest says 0000000000000000"),
 }  # fmt: skip
 
@@ -206,7 +265,7 @@ def test_release_failing_at_every_write_leaves_the_old_one_whole(
         return wrapped
 
     with monkeypatch.context() as patch:
-        for name in ("_sync", "sync", "point_latest"):
+        for name in ("sync", "point_latest"):
             patch.setattr(releases, name, failing(getattr(releases, name)))
         patch.setattr(Path, "rename", failing(Path.rename))
         for limit[0] in range(1, 60):

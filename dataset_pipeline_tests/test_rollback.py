@@ -12,7 +12,18 @@ import pytest
 
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.storage.releases import latest_version
-from dataset_pipeline_tests.scenario import CLEAN, call, jsonl, last_json, make_project, released, rows, spec
+from dataset_pipeline_tests.scenario import (
+    CLEAN,
+    SOURCE,
+    call,
+    jsonl,
+    last_json,
+    make_project,
+    released,
+    rows,
+    source,
+    spec,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ def test_rollback_holds_until_the_spec_changes(made: Made, tmp_path: Path) -> No
     assert told["rolled_back"]["newer"] == copy.new
     words = call("status", copy.path).stdout
     assert f"release: {copy.old} (rolled back 20" in words and f"; {copy.new} is newer)" in words
+    assert call("run", copy.path).exit_code == 0  # the page shows the release that `latest` names now
     again = call("run", copy.path)
     assert again.exit_code == 0 and "Nothing to do" in again.stdout
     assert copy.latest == copy.old
@@ -165,3 +177,25 @@ def test_rollback_to_a_release_that_holds_erased_records_says_so(made: Made, tmp
         connection.execute("UPDATE main.ingest SET reason = 'erased', kept = false WHERE source_id = 'r4'")
     result = call("rollback", copy.path, copy.old)
     assert result.exit_code == 0 and "note: records in it that were erased since: 1;" in result.stdout
+
+
+def test_rollback_to_a_release_whose_records_lack_a_use_of_the_spec_is_refused(
+    made: Made, tmp_path: Path
+) -> None:
+    copy = made.copy(tmp_path)
+    every = SOURCE["rights"] | {"uses": ["train", "evaluate", "commercial"]}
+    may_now = spec(sources=[source(rights=every)], release={"uses": ["train", "commercial"]})
+    make_project(copy.path.parent, may_now, {})
+    result = call("rollback", copy.path, copy.old)
+    assert result.exit_code == 1
+    assert "commercial: source inbox (60 records)" in result.stderr
+    assert "Take these uses out of release.uses, or go back to another release." in result.stderr
+    assert "evaluate" not in result.stderr
+    assert copy.latest == copy.new
+    assert last_json(call("status", copy.path, "--json"))["rolled_back"] is None
+
+    make_project(
+        copy.path.parent, spec(sources=[source(rights=every)], release={"uses": ["train", "evaluate"]}), {}
+    )
+    assert call("rollback", copy.path, copy.old).exit_code == 0
+    assert copy.latest == copy.old

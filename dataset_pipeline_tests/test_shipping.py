@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 from fsspec.implementations.memory import MemoryFileSystem
 
+from dataset_pipeline.cli import publishing
 from dataset_pipeline.cli.main import main
 from dataset_pipeline.storage import releases, remote_listing, shelf, shelving
-from dataset_pipeline_tests.published_release import exchange, files_of, some, written
+from dataset_pipeline_tests.published_release import exchange, files_of, sealed, some, written
 
 URL = "memory://bucket/sets"
 
@@ -83,15 +85,139 @@ def test_publish_folder_that_is_broken_is_replaced_and_a_foreign_one_refused(
     target = tmp_path / "shelf"
     call("publish", release, target)
     (target / release.name / "chat/train.jsonl").write_bytes(b"{}\n")
-    (target / release.name / "extra.txt").write_text("x")
     assert "published" in call("publish", release, target).output
     assert files_of(target / release.name) == files_of(release)
     shutil.rmtree(target / release.name)
     (target / release.name).mkdir()
     (target / release.name / "thesis.txt").write_text("years of work")
     result = call("publish", release, target)
-    assert result.exit_code == 2 and "is no release" in result.output and "another TARGET" in result.output
+    assert result.exit_code == 2 and "part of the release: thesis.txt" in result.output, result.output
+    assert "another TARGET" in result.output
     assert files_of(target / release.name) == {"thesis.txt": b"years of work"}
+
+
+def _note(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+
+
+def _empty_folder(folder: Path) -> None:
+    (folder / "mine").mkdir()
+
+
+def _linked_folder(folder: Path) -> None:
+    shutil.move(folder / "chat", folder.parent.parent / "elsewhere")
+    (folder / "chat").symlink_to(folder.parent.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("add", "name"), [(_note, "notes.txt"), (_empty_folder, "mine"), (_linked_folder, "chat")]
+)
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_publish_folder_never_deletes_what_is_not_of_the_release(
+    release: Path, tmp_path: Path, add: Any, name: str, is_broken: bool
+) -> None:
+    target = tmp_path / "shelf"
+    call("publish", release, target)
+    add(target / release.name)
+    if is_broken:
+        (target / release.name / "README.md").write_text("spoiled")
+    before = files_of(target)
+    result = call("publish", release, target)
+    assert result.exit_code == 2 and f"part of the release: {name}" in result.output, result.output
+    assert "Nothing was changed" in result.output and files_of(target) == before
+    assert (target / release.name / name).exists()
+
+
+@pytest.mark.parametrize("below", ["latest", "latest/chat", "latest/new/deeper", ".", "sub"])
+def test_publish_into_a_release_or_beside_it_ends_with_2(release: Path, below: str) -> None:
+    """`.` and `sub`: the folder of the project's own releases."""
+    root = release.parent.parent
+    releases.point_latest(release.parent, release.name)
+    (root / "dataset.yaml").write_text(
+        json.dumps(json.loads((release / "manifest.json").read_text())["spec"])
+    )
+    before = files_of(root)
+    target = release.parent / below
+    result = call("publish", release, target, "--spec", root / "dataset.yaml")
+    assert result.exit_code == 2 and "Name " in result.output, result.output
+    assert files_of(root) == before and sorted(p.name for p in release.parent.iterdir()) == sorted(
+        [release.name, "latest"]
+    )
+    assert releases.verify(release).is_whole
+
+
+def test_publish_below_any_folder_with_a_manifest_ends_with_2(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "site/deep").mkdir(parents=True)
+    (tmp_path / "site/manifest.json").write_text("{}")
+    result = call("publish", release, tmp_path / "site/deep/er")
+    assert result.exit_code == 2 and "nothing is added to a release" in result.output
+    assert not list((tmp_path / "site/deep").iterdir())
+
+
+@pytest.mark.parametrize("below", ["", "/chat"])
+def test_publish_storage_into_a_release_ends_with_2(
+    release: Path, memory: dict[str, Any], below: str
+) -> None:
+    call("publish", release, URL)
+    before = there(memory)
+    result = call("publish", release, f"{URL}/{release.name}{below}")
+    assert result.exit_code == 2 and "nothing is added to a release" in result.output, result.output
+    assert there(memory) == before
+
+
+def _changing_after(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the release changes when it has been verified, before it is copied."""
+    original = publishing.examined
+
+    def examined(folder: Path) -> Any:
+        found = original(folder)
+        path = release / "chat/train.jsonl"
+        path.write_bytes(path.read_bytes().replace(b"number 0", b"number 9"))
+        return found
+
+    monkeypatch.setattr(publishing, "examined", examined)
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_publish_storage_file_that_changes_after_it_was_verified_is_no_release(
+    release: Path, memory: dict[str, Any], monkeypatch: pytest.MonkeyPatch, was_there: bool
+) -> None:
+    if was_there:
+        call("publish", release, URL)
+        del memory[f"/bucket/sets/{release.name}/chat/train.jsonl"]
+    _changing_after(release, monkeypatch)
+    result = call("publish", release, URL)
+    assert result.exit_code == 1 and "chat/train.jsonl: was changed while" in result.output, result.output
+    assert f"{release.name}/manifest.json" not in there(memory)
+    assert f"{release.name}/chat/train.jsonl" not in there(memory)
+
+
+def test_publish_folder_file_that_changes_after_it_was_verified_is_no_release(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _changing_after(release, monkeypatch)
+    result = call("publish", release, tmp_path / "shelf")
+    assert result.exit_code == 1 and "chat/train.jsonl: was changed while" in result.output, result.output
+    assert not list((tmp_path / "shelf").iterdir())
+
+
+def test_publish_manifest_that_changes_after_it_was_verified_is_not_copied(
+    release: Path, tmp_path: Path, memory: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = release / "manifest.json", publishing.examined
+    data = path.read_bytes()
+
+    def examined(folder: Path) -> Any:
+        path.write_bytes(data)
+        found = original(folder)
+        path.write_bytes(data.replace(b'"MIT"', b'"0BSD"'))
+        return found
+
+    monkeypatch.setattr(publishing, "examined", examined)
+    for target in (tmp_path / "shelf", URL):
+        assert call("publish", release, target).exit_code == 0
+    assert (tmp_path / "shelf" / release.name / "manifest.json").read_bytes() == data
+    assert there(memory)[f"{release.name}/manifest.json"] == data
 
 
 def test_publish_to_what_is_no_folder_ends_with_2(release: Path, tmp_path: Path) -> None:
@@ -122,14 +248,17 @@ def test_publish_release_that_is_broken_stays_here(release: Path, tmp_path: Path
 
 def test_publish_says_where_rights_do_not_hold_redistribution(release: Path, tmp_path: Path) -> None:
     assert "advice" not in call("publish", release, tmp_path / "shelf").output
-    path = release / "manifest.json"
-    for rights, words in (
-        ({"uses": ["train"]}, "do not hold `redistribute`"),
-        (None, "are not in its manifest"),
+    provenance = pl.read_parquet(release / "provenance.parquet")
+    one = pl.when(pl.col("row") == 0).then(pl.lit("train")).otherwise("uses").alias("uses")
+    for columns, words in (
+        (provenance.with_columns(one), "do not hold `redistribute`"),
+        (provenance.drop("uses"), "are not in its provenance"),
     ):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"rights": rights}))
+        columns.write_parquet(release / "provenance.parquet")
+        rights = json.loads((release / "manifest.json").read_text())["rights"]
+        release = sealed(release, rights=rights | {"uses": ["train"]})
         result = call("publish", release, tmp_path / "shelf")
-        assert result.exit_code == 0 and words in result.output
+        assert result.exit_code == 0 and words in result.output, result.output
         assert len([line for line in result.output.splitlines() if line.startswith("advice")]) == 1
 
 
@@ -140,7 +269,7 @@ def test_publish_folder_that_fails_at_any_file_leaves_the_old_and_the_next_compl
     target = tmp_path / "shelf"
     old = written(tmp_path / "old", some(3))
     call("publish", old, target)
-    original, total = shelving._copy_file, len(files_of(release))
+    original, total = shelving._copy_file, len(files_of(release)) - 1  # the manifest is written otherwise
     for failing in range(1, total + 1):
         calls: list[Path] = []
 
@@ -159,6 +288,14 @@ def test_publish_folder_that_fails_at_any_file_leaves_the_old_and_the_next_compl
         assert sorted(p.name for p in target.iterdir()) == sorted([old.name, "latest"])
         assert (target / "latest").resolve().name == old.name
     monkeypatch.setattr(shelving, "_copy_file", original)
+    with monkeypatch.context() as patch:
+
+        def failing_manifest(path: Path, data: bytes) -> None:
+            raise error
+
+        patch.setattr(shelving, "replace_file", failing_manifest)
+        assert call("publish", release, target).exit_code in (1, 130)
+        assert sorted(p.name for p in target.iterdir()) == sorted([old.name, "latest"])
     assert call("publish", release, target).exit_code == 0
     assert files_of(target / release.name) == files_of(release)
 
@@ -321,12 +458,17 @@ def test_publish_storage_that_is_broken_is_replaced_and_a_foreign_one_refused(
     result = call("verify", f"{URL}/{release.name}")
     assert result.exit_code == 1
     assert "extra.txt: does not belong" in result.output and "chat/train.jsonl: was changed" in result.output
+    before = there(memory)
+    result = call("publish", release, URL)
+    assert result.exit_code == 2 and "part of the release: extra.txt" in result.output, result.output
+    assert there(memory) == before
+    del memory[f"{base}/extra.txt"]
     assert call("publish", release, URL).exit_code == 0
     assert there(memory) == expected(release)
     memory.clear()
     system.pipe_file(f"{base}/thesis.txt", b"years of work")
     result = call("publish", release, URL)
-    assert result.exit_code == 2 and "is no release" in result.output
+    assert result.exit_code == 2 and "part of the release: thesis.txt" in result.output
     assert there(memory) == {f"{release.name}/thesis.txt": b"years of work"}
 
 
@@ -360,6 +502,9 @@ def test_verify_url_names_what_is_wrong(release: Path, memory: dict[str, Any]) -
         "chat/train.jsonl: holds 4 rows, the manifest says 9"
         in call("verify", f"{URL}/{release.name}").output
     )
+    manifest["files"]["chat/train.jsonl"] |= {"rows": 4, "bytes": 1}
+    system.pipe_file(f"{base}/manifest.json", json.dumps(manifest).encode())
+    assert "bytes, the manifest says 1" in call("verify", f"{URL}/{release.name}").output
     manifest["files"]["../../secrets"] = manifest["files"]["README.md"]
     system.pipe_file(f"{base}/manifest.json", json.dumps(manifest).encode())
     assert "no manifest" in call("verify", f"{URL}/{release.name}").output

@@ -200,16 +200,16 @@ GENERATOR = {"model": "m", "provider": "p", "permits_training": True, "terms": "
         (spec(sources=[source(layout="sharegpt", fields=None)]), "sharegpt cannot become classification: a conversation has no label column."),
         (spec(task=INSTRUCTION, sources=[source(layout="sharegpt", fields=None)]), "'alpaca' cannot hold the conversations of several turns that sources[0] (inbox) may bring: a row says one instruction and one answer. Say type: chat, or formats: [chat, sharegpt, parquet]."),
         (spec(task={"behavior": "x", "type": "preference"}), "a preference record needs a better and a worse answer. Say layout: preference"),
-        (spec(task={"behavior": "x", "type": "preference"}, sources=[source(layout="preference", fields=None)], release={"formats": ["chat"]}), "'chat' cannot hold the records of a preference task: a row says one conversation, a record has a better and a worse one. Use preference or parquet."),
-        (spec(task={"behavior": "x", "type": "preference"}, sources=[source(layout="preference", fields=None)], release={"formats": ["sharegpt"]}), "'sharegpt' cannot hold the records of a preference task"),
-        (spec(release={"formats": ["preference"]}), "'preference' cannot hold the records of a classification task: a row says a prompt, a better and a worse answer, a record has one answer. Use chat, alpaca, completion, sharegpt or parquet."),
+        (spec(task={"behavior": "x", "type": "preference"}, sources=[source(layout="preference", fields=None)], release={"formats": ["chat"]}), "'chat' cannot hold the records of the task type preference: a row says one conversation, a record has a better and a worse one. Use preference or parquet."),
+        (spec(task={"behavior": "x", "type": "preference"}, sources=[source(layout="preference", fields=None)], release={"formats": ["sharegpt"]}), "'sharegpt' cannot hold the records of the task type preference"),
+        (spec(release={"formats": ["preference"]}), "'preference' cannot hold the records of the task type classification: a row says a prompt, a better and a worse answer, a record has one answer. Use chat, alpaca, completion, sharegpt or parquet."),
         (spec(filter={"max_sides_similarity": 0.5}), "filter.max_sides_similarity: compares the answers of preference pairs."),
         (spec(split={"strategy": "temporal"}), "temporal needs a window: test: [first day, last day]"),
         (spec(split={"test": ["2026-01-01", "2026-01-02"]}), "are windows of strategy temporal, not of hash"),
         (spec(split={"strategy": "temporal", "test": ["2026-01-02", "2026-01-01"]}), "the window [2026-01-02, 2026-01-01] runs backwards"),
         (spec(split={"strategy": "temporal", "test": ["2026-01-01", "2026-01-05"], "validation": ["2026-01-05", "2026-01-09"]}), "the windows of validation and test overlap"),
         (spec(split={"strategy": "temporal", "test": ["2026-01-01", "2026-01-05"], "ratios": {"train": 0.8}}), "ratios mean nothing for temporal"),
-        (spec(task=INSTRUCTION, label={"annotations": ["a.csv"]}), "annotations decide labels; a instruction task has none."),
+        (spec(task=INSTRUCTION, label={"annotations": ["a.csv"]}), "annotations decide labels; the task is instruction, which has none."),
         (spec(label={"annotations": ["a.xls"]}), "label.annotations[0]: 'a.xls' is no file of .csv"),
         (spec(label={"annotations": ["../a.csv"]}), "leads outside the project"),
         (spec(label={"annotations": [{"path": "a.csv", "source": "nobody"}]}), "no source is called 'nobody'"),
@@ -247,3 +247,16 @@ def test_spec_json_schema_is_valid_and_accepts_the_sample() -> None:
     validator = jsonschema.Draft202012Validator(schema)
     assert list(validator.iter_errors(sample)) == []
     assert list(validator.iter_errors(sample | {"spilt": {}})) != []
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a::b", "what?"])
+def test_spec_below_a_folder_that_others_take_for_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (told,) = problems(tmp_path / name, SPEC)
+    assert "takes for a pattern. Rename the folder." in told
+
+
+@pytest.mark.parametrize("name", ["{a}", "50% of #1", "dir é", "a]b", "it's"])
+def test_spec_below_a_folder_with_odd_letters_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    assert load_project(make_project(tmp_path / name, SPEC, {})).spec.name == SPEC["name"]

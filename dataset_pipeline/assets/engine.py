@@ -104,7 +104,7 @@ def context_of(project: Project) -> Context:
 
 
 def gate_problems(project: Project) -> Iterator[Problem]:
-    """Gates of the spec that name no step or expectation, or give a limit to one that has none."""
+    """Gates of the spec that name no step or expectation, change a fixed one, or give a limit to one that has none."""
     for step, gates in project.spec.gates.items():
         place = f"{project.path.name}: gates.{step}"
         if step not in EXPECTATIONS:
@@ -118,6 +118,10 @@ def gate_problems(project: Project) -> Iterator[Problem]:
                 )
                 continue
             limits = known[name]
+            if limits.is_fixed:
+                why = f": {limits.why_fixed}" if limits.why_fixed else ""
+                yield Problem(f"{place}.{name}", f"is fixed{why}.", "Remove it, and mend what it finds.")
+                continue
             for word, given, own in (("min", gate.min, limits.minimum), ("max", gate.max, limits.maximum)):
                 if given is not None and own is None:
                     yield Problem(

@@ -22,9 +22,7 @@ from dataset_pipeline.records import RELEASE, Split
 from dataset_pipeline.spec.params import ReleaseParams
 from dataset_pipeline.storage import loading
 from dataset_pipeline.transforms import format_rules, preflight
-
-DataFiles = Mapping[str, Mapping[str, Sequence[str]]]
-"""Format to split to paths inside the release."""
+from dataset_pipeline.transforms.formats import DataFiles
 
 OPENAI_EXAMPLES = 10
 """OpenAI refuses a fine-tuning file with fewer."""
@@ -74,7 +72,16 @@ def run(folder: Path, data_files: DataFiles, released: pl.DataFrame, params: Rel
     faults: list[pl.DataFrame] = []
     counts: list[RowCount] = []
     not_loadable: dict[str, str] = {}
-    for name, files in data_files.items():
+    for name in params.formats:
+        files = data_files.get(name, {})
+        # What was never written cannot be loaded back: the records are asked, not the list of files.
+        counts += [
+            RowCount(name, split, part.height, 0, part["record_id"][0])
+            for split, part in parts.items()
+            if part.height and not files.get(split)
+        ]
+        if not files:
+            continue
         REPORTER.get().phase(RELEASE, f"loading {name} back")
         with _scratch(folder.parent) as scratch:
             try:
@@ -145,9 +152,7 @@ def _notes(folder: Path, data_files: DataFiles, params: ReleaseParams) -> tuple[
         if path.exists() and path.stat().st_size > OPENAI_BYTES
     ]
     if params.compression != "none" and any(name != "parquet" for name in data_files):
-        notes.append(
-            "OpenAI and LLaMA-Factory read no packed files: unpack them first, or set release.compression: none"
-        )
+        notes.append("OpenAI reads no packed files: unpack them first, or set release.compression: none")
     return tuple(notes)
 
 

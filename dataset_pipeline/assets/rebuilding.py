@@ -1,7 +1,9 @@
-"""A release against its own provenance: every row of every format is the record that provenance names.
+"""A release against its own provenance: every row of every format is the record that provenance names, and what the
+manifest says of counts and rights is what the records say.
 
 Lives here: reading a release folder in bounded slices, what of it could not be checked, and faults in words. Keep out: hashes and
-row counts (`storage.releases.verify`), how a row becomes a record again (`transforms.rebuilding`).
+row counts (`storage.releases.verify`), how a row becomes a record again (`transforms.rebuilding`), what records allow
+together (`transforms.rights`).
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+import dataset_pipeline
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import Split
+from dataset_pipeline.spec.licence_terms import OBLIGATION_WORDS
 from dataset_pipeline.spec.models import Spec, Task
 from dataset_pipeline.spec.params import release_formats
 from dataset_pipeline.storage import releases
+from dataset_pipeline.transforms import rights
 from dataset_pipeline.transforms.diff.comparing import TEXT_SHA
 from dataset_pipeline.transforms.rebuilding import EASIEST_FIRST, PARQUET, Fault, Named, compare
 
@@ -44,42 +49,56 @@ _WORDS = {
 
 @dataclass
 class RowCheck:
-    """What was found. rows: of all formats that were compared; not_checked: in words, what could not be looked at."""
+    """What was found.
+
+    rows: of all formats that were compared; uses: those that the records of provenance allow together, None where it
+    does not say; not_checked: in words, what could not be looked at.
+    """
 
     rows: int = 0
     formats: tuple[str, ...] = ()
+    uses: tuple[str, ...] | None = None
     problems: list[str] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
 
 
-class _NoRelease(Exception):
-    """Something that the check needs cannot be read; `releases.verify` says why."""
+class _NoTable(Exception):
+    """A Parquet file cannot be read, or lacks columns that every version wrote."""
 
 
 def check_rows(folder: Path) -> RowCheck:
-    """Compare every row of every format of a release with provenance.parquet, and its counts with the manifest's.
+    """Compare every row of every format of a release with provenance.parquet, and its counts and rights with the manifest's.
 
     Needs nothing but the folder. What a release of an earlier version lacks is named in `not_checked`.
     """
     check = RowCheck()
+    path = folder / releases.MANIFEST
+    plain = releases.is_plain(folder, releases.MANIFEST)
+    manifest = releases.manifest_of(path.read_bytes()) if plain else None
+    if manifest is None:
+        check.not_checked.append("the rows: the manifest cannot be read")
+        return check
     try:
-        manifest = json.loads((folder / releases.MANIFEST).read_bytes())
-        provenance, dropped = (_parquet(folder / f"{name}.parquet") for name in ("provenance", "dropped"))
-        listed = _data_files(manifest["files"])
-        _check_counts(manifest["counts"], provenance, dropped, check)
-    except (_NoRelease, OSError, ValueError, KeyError, TypeError, AttributeError):
-        check.not_checked.append(
-            "the rows: the manifest, provenance.parquet or dropped.parquet cannot be read"
+        provenance = _table(folder, "provenance.parquet", _PROVENANCE)
+        dropped = _table(folder, "dropped.parquet", _DROPPED)
+    except _NoTable as error:
+        check.problems.append(
+            f"{error}: is missing or is none: nothing says what the rows of this release are"
         )
         return check
+    said, listed = manifest.said, _data_files(manifest.files)
+    _check_counts(manifest, provenance, dropped, check)
+    try:
+        spec = Spec.model_validate_json(json.dumps(said["spec"]))
+    except (ValidationError, KeyError, RecursionError):
+        spec = None
+    _check_rights(said, provenance, spec, check)
     if TEXT_SHA not in provenance.columns:
         check.not_checked.append(
             "the rows: provenance holds no hashes of texts; the release is of an earlier version, and checked by file hashes only"
         )
         return check
-    try:
-        spec = Spec.model_validate_json(json.dumps(manifest["spec"]))
-    except (ValidationError, KeyError):
+    if spec is None:
         check.not_checked.append("the rows: the manifest's spec is not one of this version of the program")
         return check
     missing = [name for name in release_formats(spec) if name not in listed]
@@ -97,13 +116,26 @@ def check_rows(folder: Path) -> RowCheck:
     return check
 
 
-def _parquet(path: Path) -> pl.DataFrame:
+_Columns = dict[str, pl.DataType | type[pl.DataType]]
+_PROVENANCE: _Columns = {
+    "record_id": pl.String, "split": pl.String, "row": pl.Int64, "label": pl.String, "source": pl.String, "day": pl.Date,
+}  # fmt: skip
+_DROPPED: _Columns = {"record_id": pl.String}
+_OPTIONAL: _Columns = {TEXT_SHA: pl.String, "license": pl.String, "uses": pl.String}
+"""Those that releases of earlier versions need not have."""
+
+
+def _table(folder: Path, path: str, needed: _Columns) -> pl.DataFrame:
+    """The columns of a Parquet file that are looked at. Raises _NoTable."""
+    if not releases.is_plain(folder, path):
+        raise _NoTable(path)
     try:
-        wanted = ["record_id", "split", "row", "label", "source", "day", TEXT_SHA]
-        rows = pl.scan_parquet(path, glob=False)
-        return rows.select(name for name in rows.collect_schema().names() if name in wanted).collect()
+        rows = pl.scan_parquet(folder / path, glob=False)
+        known = rows.collect_schema().names()
+        wanted = needed | {name: dtype for name, dtype in _OPTIONAL.items() if name in known}
+        return rows.select(pl.col(name).cast(dtype) for name, dtype in wanted.items()).collect()
     except (OSError, pl.exceptions.PolarsError):
-        raise _NoRelease from None
+        raise _NoTable(path) from None
 
 
 def _data_files(files: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
@@ -116,22 +148,29 @@ def _data_files(files: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _check_counts(
-    counts: Mapping[str, Any], provenance: pl.DataFrame, dropped: pl.DataFrame, check: RowCheck
-) -> None:
-    def differ(what: str, found: int, said: int) -> None:
-        if found != said:
-            check.problems.append(f"{what}: {found}, the manifest says {said}")
+# --- what the manifest says of the records ------------------------------------------------
 
-    differ("records in provenance.parquet", provenance.height, int(counts["released"]))
-    differ(
-        "records in provenance.parquet and dropped.parquet", provenance.height + dropped.height, int(counts["ingested"])
-    )  # fmt: skip
-    by_split = dict(provenance.group_by("split").len().iter_rows())
-    for split, said in sorted(counts["splits"].items()):
-        differ(f"records of {split} in provenance.parquet", by_split.pop(split, 0), int(said))
-    for split in sorted(map(str, by_split)):
-        check.problems.append(f"provenance.parquet names a split {split!r}, which the manifest does not")
+
+def _check_counts(
+    manifest: releases.Manifest, provenance: pl.DataFrame, dropped: pl.DataFrame, check: RowCheck
+) -> None:
+    said = manifest.said.get("counts")
+    if not isinstance(said, Mapping):
+        check.problems.append(f"manifest.json: counts says {_shown(said)}, and is no counts")
+        return
+    found = {"released": provenance.height, "ingested": provenance.height + dropped.height}
+    rejects = manifest.files.get("rejects.parquet")
+    if rejects is not None and rejects.rows is not None:
+        found["rejected"] = rejects.rows
+    for name, records in found.items():
+        _differ(f"counts.{name}", said.get(name), records, check)
+    splits = said.get("splits")
+    by_split = {str(split): n for split, n in provenance.group_by("split").len().iter_rows()}
+    if isinstance(splits, Mapping):
+        for split in sorted(splits.keys() | by_split.keys()):
+            _differ(f"counts.splits.{split}", splits.get(split), by_split.get(split, 0), check)
+    else:
+        _differ("counts.splits", splits, by_split, check)
     both = provenance.join(dropped, on="record_id", how="semi")["record_id"].sort().to_list()
     twice = pl.concat([provenance.select("record_id"), dropped.select("record_id")]).filter(
         pl.col("record_id").is_duplicated() & ~pl.col("record_id").is_in(both)
@@ -140,6 +179,64 @@ def _check_counts(
         if ids:
             shown = ", ".join(map(str, ids[:MAX_SHOWN])) + (", …" if len(ids) > MAX_SHOWN else "")
             check.problems.append(f"{len(ids)} records are {what}: {shown}")
+
+
+def _check_rights(
+    manifest: Mapping[str, Any], provenance: pl.DataFrame, spec: Spec | None, check: RowCheck
+) -> None:
+    """What the records allow together, from the licence and the uses of each; spec: for what only it can say."""
+    if not {"license", "uses"} <= set(provenance.columns):
+        check.not_checked.append("the rights: provenance holds no licences and uses")
+        return
+    own = provenance.select(
+        (pl.col(name) if name in ("record_id", "split", "source", "license", "uses") else pl.lit(None))
+        .cast(dtype)
+        .alias(name)
+        for name, dtype in rights.GRANT.items()
+    )
+    told = rights.strictest(own, spec.release.license if spec else None, spec.release.uses if spec else ())
+    check.uses = told.uses
+    said = manifest.get("rights")
+    if said is None:
+        check.not_checked.append("the rights: the manifest says nothing of them")
+        return
+    if not isinstance(said, Mapping):
+        check.problems.append(f"manifest.json: rights says {_shown(said)}, and is no rights")
+        return
+    found: dict[str, Any] = {
+        "uses": list(told.uses),
+        "licenses": [{"license": licence, "records": n} for licence, n in told.licenses],
+    }
+    if spec is not None:
+        found["released_for"] = list(told.asked)
+    versions = manifest.get("versions")
+    version = versions.get("dataset_pipeline") if isinstance(versions, Mapping) else None
+    if spec is not None and version == dataset_pipeline.__version__:
+        found |= {
+            "license": told.license,
+            "obligations": [name for name in OBLIGATION_WORDS if getattr(told.obligations, name)],
+            "terms_known": told.obligations.known,
+        }
+    else:
+        check.not_checked.append(
+            "what its licences ask for together: another version of the program wrote that, and may have known other terms"
+        )
+    for name, value in found.items():
+        _differ(f"rights.{name}", said.get(name), value, check)
+
+
+def _differ(what: str, said: Any, found: Any, check: RowCheck) -> None:
+    if said != found or type(said) is not type(found):
+        check.problems.append(f"manifest.json: {what} says {_shown(said)}, the records say {_shown(found)}")
+
+
+def _shown(value: Any) -> str:
+    """What a manifest may say, of any kind and length, on one line."""
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "something else"
+    return "nothing" if value is None else text if len(text) <= 200 else f"{text[:197]}…"
 
 
 # --- rows ---------------------------------------------------------------------------------
@@ -235,6 +332,9 @@ class _Rows:
     def _read(self, folder: Path, paths: list[str]) -> Iterator[tuple[str, Any]]:
         for path in paths:
             line = 0
+            if not releases.is_plain(folder, path):
+                self.broken = f"{path}: cannot be read"
+                return
             rows = (
                 _parquet_rows(folder / path)
                 if path.endswith(f".{PARQUET}")

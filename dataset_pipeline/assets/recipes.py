@@ -197,7 +197,7 @@ def differences(published: str, now: str) -> list[str]:
         if was is None:
             reasons.append(f"{name} is new")
         elif is_now is None:
-            reasons.append(f"{name} is gone")
+            reasons.append(f"{name} is no longer read" if name.startswith("file ") else f"{name} is gone")
         else:
             reasons.append(f"{name} changed")
     return reasons or ["its recipe changed"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,18 +33,16 @@ from dataset_pipeline.spec.params import (
     ReleaseParams,
     SplitParams,
 )
-from dataset_pipeline.storage import readers, releases
+from dataset_pipeline.storage import readers, releases, tokenizers
 from dataset_pipeline.transforms import croissant, rights
 from dataset_pipeline.transforms import release as shapes
 from dataset_pipeline.transforms.assignment import uses_lock
 from dataset_pipeline.transforms.card.facts import CardFacts
 from dataset_pipeline.transforms.columns import Dtypes
+from dataset_pipeline.transforms.formats import DataFiles
 from dataset_pipeline.transforms.rights import ReleaseRights
 from dataset_pipeline.transforms.selection import Selection, withheld_counts
 from dataset_pipeline.transforms.tokens import TokenFacts
-
-DataFiles = Mapping[str, Mapping[str, Sequence[str]]]
-"""format to split to paths inside the release."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,9 @@ def card_facts(
         missing_days=[str(day) for day in missing_days(status)],
         stale_days=[str(day) for day in stale_days(status)],
         settings=_settings(context),
-        versions={"dataset_pipeline": dataset_pipeline.__version__} | recipes.libraries(RELEASE),
+        versions={"dataset_pipeline": dataset_pipeline.__version__}
+        | recipes.libraries(RELEASE)
+        | tokenizers.libraries(params.training),
         tokens=token_facts,
         agreement=numbers.agreement(
             content.agreement,
@@ -202,47 +202,23 @@ def loaded_back(found: Preflight, data_files: DataFiles) -> dict[str, Any]:
     }
 
 
-def manifest_of(
-    context: Context,
-    writer: releases.Writer,
-    content: Content,
-    params: ReleaseParams,
-    status: Status,
-    run_id: str,
-    now: recipes.Recipe,
-    facts: CardFacts,
-    preflight: Mapping[str, Any],
+def told_by_manifest(
+    context: Context, content: Content, params: ReleaseParams, status: Status, facts: CardFacts
 ) -> dict[str, Any]:
-    """manifest.json: the only file of a release that holds clock values.
-
-    facts: those of the card, with rights, tokens and data_files. preflight: `loaded_back(…)`.
-    """
+    """The part of manifest.json that two builds of one release agree on (transforms.sealing.SEALED)."""
     inputs = content.batches.select(
         "source", "day", "uri", "sha256", "bytes", "rows_read", "rows_ingested", "rows_rejected", "license"
     )
-    withheld = content.selection.withheld.height
     return {
         "name": params.name,
-        "version": writer.version(),
-        "created_at": clock.now().isoformat(timespec="seconds") + "Z",
-        "run_id": run_id,
-        "recipe": now.hash,
-        "files": {
-            f.path: {"sha256": f.sha256, "bytes": f.bytes, "rows": f.rows} for f in writer.files.values()
-        },
         "counts": {
             "ingested": content.tables[Step.INGEST].height,
             "rejected": content.rejects.height,
             "released": content.released.height,
-            "withheld": withheld,
+            "withheld": content.selection.withheld.height,
             "not_made": content.not_made.height,
             "splits": {s.value: content.released.filter(pl.col("split") == s.value).height for s in Split},
-            "funnel": [
-                {"step": s, "in": i, "kept": k, "dropped": d}
-                for s, i, k, d in funnel(
-                    content.tables, withheld_counts(content.selection), content.released.height
-                )
-            ],
+            "funnel": [{"step": s, "in": i, "kept": k, "dropped": dict(d)} for s, i, k, d in facts.funnel],
         },
         "rights": _rights_of(facts.rights),
         "tokens": None if facts.tokens is None else dataclasses.asdict(facts.tokens),
@@ -250,14 +226,36 @@ def manifest_of(
             name: {split: list(paths) for split, paths in splits.items()}
             for name, splits in facts.data_files.items()
         },
-        "preflight": dict(preflight),
         "contents": _contents(context, content),
         "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],
         "missing_days": [str(day) for day in missing_days(status)],
         "stale_days": [str(day) for day in stale_days(status)],
         "spec": context.project.spec.model_dump(mode="json", exclude_unset=True),
-        "versions": {"python": platform.python_version(), "dataset_pipeline": dataset_pipeline.__version__}
-        | recipes.libraries(RELEASE),
+        "versions": dict(facts.versions),
+    }
+
+
+def manifest_of(
+    writer: releases.Writer,
+    told: Mapping[str, Any],
+    run_id: str,
+    now: recipes.Recipe,
+    preflight: Mapping[str, Any],
+) -> dict[str, Any]:
+    """manifest.json: the only file of a release that holds clock values.
+
+    told: `told_by_manifest(…)`, whose seal the card carries. preflight: `loaded_back(…)`.
+    """
+    return dict(told) | {
+        "version": writer.version(),
+        "created_at": clock.now().isoformat(timespec="seconds") + "Z",
+        "run_id": run_id,
+        "recipe": now.hash,
+        "files": {
+            f.path: {"sha256": f.sha256, "bytes": f.bytes, "rows": f.rows} for f in writer.files.values()
+        },
+        "preflight": dict(preflight),
+        "versions": {"python": platform.python_version()} | told["versions"],
     }
 
 
@@ -291,12 +289,13 @@ def croissant_facts(
 ) -> croissant.Facts:
     """What croissant.json says. schemas: columns of each Parquet file by its kind; files: path to SHA-256 and bytes."""
     grants = [grant for grant in facts.rights.grants if grant.records]
+    named = [facts.rights.license] if facts.rights.license else [grant.license for grant in grants]
     return croissant.Facts(
         name=facts.name,
         task=facts.task,
         license=facts.rights.license,
         license_links=sorted(
-            {link for grant in grants for link in licences.links(grant.license)}, key=lambda link: link[0]
+            {link for one in named for link in licences.links(one)}, key=lambda link: link[0]
         ),
         holders=sorted({grant.holder for grant in grants}),
         days=facts.days,

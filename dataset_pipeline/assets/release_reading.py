@@ -16,12 +16,16 @@ import polars as pl
 
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
-from dataset_pipeline.records import DAILY_STEPS, PROTECTED, RELEASE, Step
+from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, PROTECTED, RELEASE, Step
 from dataset_pipeline.spec.params import FilterParams, label_names, shingle_words
 from dataset_pipeline.storage import releases
 from dataset_pipeline.transforms.diff import causes, comparing, tallies
+from dataset_pipeline.transforms.diff.manifests import INPUT, mapping
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError)
+UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    pl.exceptions.PolarsError,
+)  # fmt: skip
 """What reading a release raises that is not whole."""
 
 _PROVENANCE_FILE, _DROPPED_FILE = "provenance.parquet", "dropped.parquet"
@@ -42,20 +46,20 @@ def columns_of(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 def side_of(folder: Path, manifest: dict[str, Any]) -> comparing.Side:
     """What is compared of a release. Raises one of UNREADABLE."""
     provenance = columns_of(folder / _PROVENANCE_FILE, [*comparing.PROVENANCE, *comparing.OPTIONAL])
-    inputs = [{key: str(entry[key]) for key in comparing.INPUT} for entry in manifest["inputs"]]
+    inputs = [{key: str(entry[key]) for key in INPUT} for entry in manifest["inputs"]]
     optional = [name for name in comparing.OPTIONAL if name in provenance.columns]
     return comparing.Side(
         provenance.select(*comparing.PROVENANCE, *optional).with_columns(
             pl.col("label", "split").cast(pl.String)
         ),
         columns_of(folder / _DROPPED_FILE, comparing.DROPPED).select(comparing.DROPPED),
-        pl.DataFrame(inputs, schema=dict.fromkeys(comparing.INPUT, pl.String)),
+        pl.DataFrame(inputs, schema=dict.fromkeys(INPUT, pl.String)),
     )
 
 
-def whole_spec(spec: dict[str, Any]) -> dict[str, Any]:
+def whole_spec(spec: Any) -> dict[str, Any] | None:
     """A manifest's spec with its defaults, those that depend on the task too, so that a key which came or went shows
-    what it was; one that this version does not take stays as it is."""
+    what it was. None for a spec that this version does not take."""
     from pydantic import ValidationError
 
     from dataset_pipeline.spec.models import Spec
@@ -64,7 +68,7 @@ def whole_spec(spec: dict[str, Any]) -> dict[str, Any]:
     try:
         read = Spec.model_validate_json(json.dumps(spec))
     except ValidationError:
-        return spec
+        return None
     whole: dict[str, Any] = read.model_dump(mode="json")
     limits = cast(FilterParams, params_of(read)[Step.FILTER])
     whole["filter"] |= {
@@ -92,10 +96,17 @@ class Compared:
 def compare(
     sides: tuple[comparing.Side, comparing.Side], old: dict[str, Any], new: dict[str, Any]
 ) -> Compared:
-    """The differences of two releases whose manifests are `old` and `new`."""
-    found = comparing.differences(old, new, (whole_spec(old["spec"]), whole_spec(new["spec"])))
-    libraries = {str(step): recipes.LIBRARIES[step] for step in DAILY_STEPS}
+    """The differences of two releases whose manifests are `old` and `new`. Raises one of UNREADABLE where they say what
+    cannot be compared; what another version left out or added is taken as it is."""
+    given = [dict(mapping(manifest.get("spec"))) for manifest in (old, new)]
+    whole = [whole_spec(spec) for spec in given]
+    # With the defaults of one side alone every default would be a difference.
+    specs = [given[0], given[1]] if None in whole else [spec or {} for spec in whole]
+    found = comparing.differences(old, new, (specs[0], specs[1]))
+    libraries = {str(step): recipes.LIBRARIES[step] for step in (*DAILY_STEPS, ANNOTATIONS)}
     libraries[Step.DECONTAMINATE] += recipes.LIBRARIES[PROTECTED]
+    # What withholds a record is the comparison of texts and labels: the card's libraries are none of it.
+    libraries[RELEASE] = recipes.LIBRARIES[Step.LABEL]
     told = causes.with_causes(comparing.compare(*sides), sides, found, libraries)
     return Compared(told, found, tallies.tally(told))
 

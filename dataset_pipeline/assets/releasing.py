@@ -6,12 +6,15 @@ Lives here: `run_release`, its recipe and its gate. Keep out: numbers (`release_
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
+import zlib
 from typing import cast
 
 import polars as pl
 
+import dataset_pipeline
 from dataset_pipeline.assets import preflighting, recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
@@ -19,12 +22,12 @@ from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.release_content import content_of
 from dataset_pipeline.assets.release_facts import (
     Content,
-    DataFiles,
     card_facts,
     croissant_facts,
     granted,
     loaded_back,
     manifest_of,
+    told_by_manifest,
 )
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.errors import BadDay, StalePublish
@@ -32,7 +35,7 @@ from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import pair_fault, role_fault
 from dataset_pipeline.expectations.release import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, RELEASE, REPORT, Split, Step, sha256_text
+from dataset_pipeline.records import RELEASE, REPORT, Split, Step, sha256_text
 from dataset_pipeline.spec.params import ReleaseParams, SplitParams
 from dataset_pipeline.storage import releases, tokenizers
 from dataset_pipeline.storage.locks import hold_run_lock
@@ -44,6 +47,8 @@ from dataset_pipeline.transforms.card.attribution import attribution
 from dataset_pipeline.transforms.card.facts import CardFacts
 from dataset_pipeline.transforms.card.whole import card
 from dataset_pipeline.transforms.croissant import CROISSANT, croissant
+from dataset_pipeline.transforms.formats import DataFiles
+from dataset_pipeline.transforms.sealing import seal_of
 from dataset_pipeline.transforms.selection import withheld_counts
 from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info
 
@@ -55,9 +60,13 @@ def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> 
         for (step, day), p in sorted(latest.items(), key=str)
         if step not in (RELEASE, REPORT)
     }
-    # The card shows every threshold, also one that changed no row.
-    reads["settings"] = sha256_text(*(context.params[name].hash() for name in (*DAILY_STEPS, ANNOTATIONS)))
-    training = cast(ReleaseParams, context.params[RELEASE]).training
+    # The card shows every threshold and gate, also one that changed no row, and the manifest holds the spec.
+    reads["spec"] = sha256_text(context.project.spec.model_dump_json(exclude_unset=True))
+    reads["package"] = dataset_pipeline.__version__
+    params = cast(ReleaseParams, context.params[RELEASE])
+    if params.compression == "gzip":
+        reads["zlib"] = zlib.ZLIB_RUNTIME_VERSION
+    training = params.training
     if training.tokenizer is not None:
         reads["tokenizer"] = tokenizers.fingerprint(context.project.root, training)
         reads["tokenizer libraries"] = json.dumps(tokenizers.libraries(training), sort_keys=True)
@@ -104,7 +113,8 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         counted = lengths.counted_by(params.training, params.chars_per_token)
         token_facts = lengths.facts(content.tokens, content.released, params.training, counted)
         facts = card_facts(context, content, params, status, days, data_files, token_facts)
-        _write(writer, content, params, facts)
+        told = told_by_manifest(context, content, params, status, facts)
+        _write(writer, content, params, dataclasses.replace(facts, seal=seal_of(told)))
         loaded = preflighting.run(writer.folder, data_files, content.released, params)
         REPORTER.get().phase(RELEASE, "gate")
         judgements = _judge(writer, content, params, context, loaded)
@@ -112,9 +122,7 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         if any(j.blocks for j in judgements):
             context.warehouse.record_checks(checks, [None], run_id)
             raise GateClosed(RELEASE, ["all"], judgements)  # type: ignore[list-item]
-        manifest = manifest_of(
-            context, writer, content, params, status, run_id, now, facts, loaded_back(loaded, data_files)
-        )
+        manifest = manifest_of(writer, told, run_id, now, loaded_back(loaded, data_files))
         _refuse_if_moved(context, latest)
         folder = writer.finish(manifest)
     except BaseException:
@@ -193,7 +201,7 @@ def _judge(
     released, withheld = content.released, content.selection.withheld
     kept = content.tables[Step.SPLIT].filter("kept").height
     provenance, dropped = (
-        pl.read_parquet(writer.folder / f"{name}.parquet", columns=["record_id"])
+        pl.read_parquet(writer.folder / f"{name}.parquet", columns=["record_id"], glob=False)
         for name in ("provenance", "dropped")
     )
     collected = content.tables[Step.INGEST].select("record_id")
@@ -213,15 +221,20 @@ def _judge(
     faulty = released.filter(
         role_fault() | pair_fault() | (pl.col("messages").list.last().struct.field("role") != "assistant")
     )
-    lacking, blamed = rights.uses_missing(granted(content), params.uses)
+    grants = granted(content)
+    lacking, blamed = rights.uses_missing(grants, params.uses)
+    laxer, laxer_blamed = rights.license_laxer(grants, params.license, params.uses)
     gauges = pl.DataFrame(
         {
             "day": ["all"], "n": [released.height], "records_lost": [kept - released.height - withheld.height],
             "records_unaccounted": [unaccounted], "file_row_differences": [differences],
             "role_faults": [faulty.height], "empty_splits": [len(empty)], "empty_splits_culprit": [", ".join(empty) or None],
             "uses_missing": [lacking], "uses_missing_culprit": [blamed],
+            "license_laxer": [laxer], "license_laxer_culprit": [laxer_blamed],
         },
-        schema_overrides={"empty_splits_culprit": pl.String, "uses_missing_culprit": pl.String},
+        schema_overrides=dict.fromkeys(
+            ("empty_splits_culprit", "uses_missing_culprit", "license_laxer_culprit"), pl.String
+        ),
     )  # fmt: skip
     trained = preflighting.gauges(loaded, content.tokens, released, params)
     gauges = pl.concat([gauges, trained], how="horizontal")

@@ -20,7 +20,7 @@ from dataset_pipeline.records import MESSAGES, RELEASE, REPORT, Split, Step
 from dataset_pipeline.spec.params import ReleaseParams
 from dataset_pipeline.storage.judgements import judgements
 from dataset_pipeline.transforms import amounts, curve
-from dataset_pipeline.transforms.page.diff import DiffFacts
+from dataset_pipeline.transforms.page.diff import DiffFacts, diff_section
 from dataset_pipeline.transforms.page.plots import histogram
 from dataset_pipeline.transforms.page.whole import Lengths, PageFacts, ReleaseFacts, SourceShare
 
@@ -81,7 +81,10 @@ def warnings(context: Context) -> list[str]:
 def _release_facts(manifest: dict[str, Any], rows: pl.DataFrame, params: ReleaseParams) -> ReleaseFacts:
     counts = manifest["counts"]
     days = rows["day"].drop_nulls()
-    kinds = {str(s["name"]): str(s["kind"]) for s in manifest["spec"]["sources"]}
+    # Of a spec of another version what is told of a source is its kind, where it says one.
+    named = [s for s in manifest["spec"].get("sources") or () if isinstance(s, dict)]
+    kinds = {str(s.get("name")): str(s.get("kind", "")) for s in named}
+    rows.select("record_id", "label")  # asked for later
     by_split = dict(rows.group_by("split").len().iter_rows())
     return ReleaseFacts(
         name=str(manifest.get("name", params.name)),
@@ -93,7 +96,10 @@ def _release_facts(manifest: dict[str, Any], rows: pl.DataFrame, params: Release
         rejected=int(counts["rejected"]),
         splits={s.value: int(by_split.get(s.value, 0)) for s in Split},
         labels=_labels(rows, params) if params.task.answers_are_labels else {},
-        funnel=[(str(f["step"]), int(f["in"]), int(f["kept"]), dict(f["dropped"])) for f in counts["funnel"]],
+        funnel=[
+            (str(f["step"]), int(f["in"]), int(f["kept"]), {str(k): int(n) for k, n in f["dropped"].items()})
+            for f in counts["funnel"]
+        ],
         sources=[
             SourceShare(str(source), kinds.get(str(source), ""), str(licence), str(holder), str(uses), int(n))
             for source, licence, holder, uses, n in rows.group_by("source", "license", "holder", "uses")
@@ -201,21 +207,25 @@ def _diff(context: Context, folder: Path, manifest: dict[str, Any]) -> tuple[Dif
         return None, None
     try:
         old = release_reading.manifest_of(before)
-        sides = release_reading.side_of(before, old), release_reading.side_of(folder, manifest)
-        created_at = str(old["created_at"])
-        old["spec"]["sources"], dict(old["versions"])
+        side = release_reading.side_of(before, old)
     except release_reading.UNREADABLE:
         return None, f"The folder of the release before, {before.name}, cannot be read."
-    found = release_reading.compare(sides, old, manifest)
-    return (
-        DiffFacts(
+    try:
+        found = release_reading.compare((side, release_reading.side_of(folder, manifest)), old, manifest)
+        facts = DiffFacts(
             before.name,
-            created_at,
+            str(old.get("created_at") or "an unknown time"),
             folder.name,
             found.rows.has_texts,
             found.rows.counts,
             found.causes,
             found.differences,
-        ),
-        None,
-    )
+        )
+        # Written once: a value that no page can show is found here, and stops nothing.
+        diff_section(facts, None)
+    except release_reading.UNREADABLE as error:
+        return None, (
+            f"The comparison with the release before, {before.name}, could not be made: one of the two manifests says what "
+            f"this version cannot compare ({type(error).__name__})."
+        )
+    return facts, None

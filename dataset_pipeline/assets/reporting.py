@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 import time
+from pathlib import Path
 from typing import cast
 
 import polars as pl
@@ -70,13 +71,21 @@ def report_recipe(context: Context, latest: recipes.Latest) -> recipes.Recipe:
         # Its recipe too: what only changes what is said of it, such as training.aim, changes no file.
         reads[RELEASE] = f"{release.content} {release.recipe}"
         before = release_before(context, release.content)
-        reads["release before"] = before.name if before is not None else "none"
-        folder = context.project.releases_path / release.content
-        reads["release folder"] = "there" if (folder / releases.MANIFEST).is_file() else "gone"
+        reads["release before"] = f"{before.name} {_manifest_sha(before)}" if before is not None else "none"
+        reads["release folder"] = _manifest_sha(context.project.releases_path / release.content)
     # What is shown, and the library behind the learning curve.
     reads["page"] = f"{PAGE_VERSION} {recipes.library_version('scikit-learn')}"
     reads["warnings"] = sha256_text(*warnings(context))
     return recipes.recipe(REPORT, context.params[REPORT].hash(), reads)
+
+
+def _manifest_sha(folder: Path) -> str:
+    """What the page reads of a release: a manifest that was mended, or is gone, makes another page."""
+    path = folder / releases.MANIFEST
+    try:
+        return readers.file_sha256(path)[0] if path.is_file() else "gone"
+    except OSError:
+        return "cannot be read"
 
 
 def is_reported(context: Context, latest: recipes.Latest) -> bool:

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from dataset_pipeline.assets import release_reading
 from dataset_pipeline.cli import outputs, show
-from dataset_pipeline.cli.checking import broken, find_release, read_manifest, read_rows
+from dataset_pipeline.cli.checking import BrokenRelease, broken, find_release, read_manifest, read_rows
 from dataset_pipeline.cli.outputs import DiffOutput, Part, line_of
+from dataset_pipeline.storage.releases import MANIFEST
 from dataset_pipeline.transforms.diff import comparing
 from dataset_pipeline.transforms.diff.words import UNKNOWN, value_words
 
@@ -45,8 +46,10 @@ def diff(before: str, after: str, spec: Path, as_json: bool) -> int:
     folders = [find_release(name, spec) for name in (before, after)]
     old, new = (read_manifest(folder) for folder in folders)
     sides = _side(folders[0], old), _side(folders[1], new)
-    compared = release_reading.compare(sides, old, new)
-    found = _output(old, new, compared)
+    try:
+        found = _output(old, new, release_reading.compare(sides, old, new))
+    except release_reading.UNREADABLE as error:
+        raise _not_comparable(folders, sides, (old, new), error) from None
     _print(out, found)
     if as_json:
         print(line_of(found))
@@ -60,6 +63,23 @@ def _side(folder: Path, manifest: dict[str, Any]) -> comparing.Side:
         for name in ("provenance.parquet", "dropped.parquet"):
             read_rows(folder / name, ["record_id"], [])
         raise broken(folder, "a column of provenance.parquet or dropped.parquet is missing") from None
+
+
+def _not_comparable(
+    folders: list[Path],
+    sides: tuple[comparing.Side, comparing.Side],
+    manifests: tuple[dict[str, Any], dict[str, Any]],
+    error: Exception,
+) -> BrokenRelease:
+    """Names the release that cannot be compared with itself either; the first where both can."""
+    culprit = folders[0]
+    for folder, side, manifest in zip(folders, sides, manifests, strict=True):
+        try:
+            _output(manifest, manifest, release_reading.compare((side, side), manifest, manifest))
+        except release_reading.UNREADABLE:
+            culprit = folder
+            break
+    return broken(culprit / MANIFEST, f"says what this version cannot compare ({type(error).__name__})")
 
 
 def _output(old: dict[str, Any], new: dict[str, Any], compared: release_reading.Compared) -> DiffOutput:
@@ -83,10 +103,14 @@ def _output(old: dict[str, Any], new: dict[str, Any], compared: release_reading.
         spec=[outputs.SpecDifference(**vars(leaf)) for leaf in differences.spec],
         inputs=[outputs.InputDifferenceOutput(**vars(one)) for one in differences.inputs],
         versions=[
-            outputs.VersionDifference(name=leaf.path, before=leaf.before, after=leaf.after)
+            outputs.VersionDifference(name=leaf.path, before=_version(leaf.before), after=_version(leaf.after))
             for leaf in differences.versions
         ],
     )  # fmt: skip
+
+
+def _version(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _part(counts: dict[str, int]) -> Part:
@@ -95,9 +119,17 @@ def _part(counts: dict[str, int]) -> Part:
 
 def _rows(rows: pl.DataFrame) -> list[outputs.RowDifference]:
     return [
-        outputs.RowDifference(**(row | {"detail": json.loads(row["detail"]) if row["detail"] else None}))
+        outputs.RowDifference(**(row | {"detail": _read(row["detail"])}))
         for row in rows.iter_rows(named=True)
     ]
+
+
+def _read(detail: str | None) -> Any:
+    """The detail of a verdict; as it stands where it is no JSON."""
+    try:
+        return json.loads(detail) if detail else None
+    except ValueError:
+        return detail
 
 
 # --- words --------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Lives here: what may be published, where to, and the words. Keep out: copying (`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from dataset_pipeline.cli import show
 from dataset_pipeline.cli.checking import find_release
 from dataset_pipeline.cli.verifying import destination, examined, local_path, with_progress
 from dataset_pipeline.errors import Problem, SpecError
+from dataset_pipeline.spec.load import read_project
 from dataset_pipeline.spec.places import is_remote
 from dataset_pipeline.storage import releases, shelving, shipping
-from dataset_pipeline.storage.fetching import Secrets, _scrubbed_logs
+from dataset_pipeline.storage.fetching import Secrets, scrubbed_logs
 from dataset_pipeline.storage.remote_listing import is_http
 from dataset_pipeline.storage.shelf import Destination
 from dataset_pipeline.storage.shipping import Shipped
@@ -33,6 +33,8 @@ def publish(release: str, target: str, spec: Path, storage: Sequence[str]) -> in
     if is_remote(release):
         raise SpecError([Problem("RELEASE", "is a URL.", "Publish from a folder; copy it here first.")])
     source = find_release(release, spec)
+    if folder is not None:
+        _refuse_own(folder, spec)
     found, rows = with_progress(out, lambda: examined(source))
     if found.problems or rows.problems:
         for problem in [*found.problems, *rows.problems]:
@@ -45,15 +47,15 @@ def publish(release: str, target: str, spec: Path, storage: Sequence[str]) -> in
     for line in rows.not_checked:
         out.print(f"{found.version}: not checked: {line}.")
     if folder is not None:
-        shipped = with_progress(out, lambda: shelving.shelve(source, folder))
+        shipped = with_progress(out, lambda: shelving.shelve(source, found.manifest, folder))
         latest = f"{folder / releases.LATEST} points at it."
     else:
         assert elsewhere is not None
-        shipped = _ship(source, elsewhere, out)
+        shipped = _ship(source, found.manifest, elsewhere, out)
         top = shipped.where.rpartition("/")[0]
         latest = f"{top}/{shipping.LATEST_FILE} names it (there are no links there)."
     _tell(shipped, found.version, latest, out)
-    _advise(source, out)
+    _advise(rows.uses, out)
     return 0
 
 
@@ -71,14 +73,26 @@ def _places(target: str, storage: Sequence[str]) -> tuple[Path | None, Destinati
     return None, destination(target, storage, "TARGET")
 
 
-def _ship(source: Path, target: Destination, out: Console) -> Shipped:
+def _refuse_own(target: Path, spec: Path) -> None:
+    """Raises SpecError for the folder in which this project keeps its releases: only `run` writes there."""
+    try:
+        own = read_project(spec).releases_path.resolve()
+    except (SpecError, OSError):
+        return  # a release by its path needs no spec: then there is no project whose folder it could be
+    real = target.resolve()
+    if real == own or own in real.parents:
+        what = "is the project's own folder of releases, or lies in it: the release is there already."
+        raise SpecError([Problem(str(target), what, "Name another TARGET.")])
+
+
+def _ship(source: Path, manifest: bytes, target: Destination, out: Console) -> Shipped:
     secrets = Secrets("publish")
 
     def say(line: str) -> None:
         out.print(secrets.scrub(line))
 
-    with _scrubbed_logs(secrets):
-        return with_progress(out, lambda: shipping.ship(source, target, secrets, say))
+    with scrubbed_logs(secrets):
+        return with_progress(out, lambda: shipping.ship(source, manifest, target, secrets, say))
 
 
 def _tell(shipped: Shipped, version: str, latest: str, out: Console) -> None:
@@ -93,11 +107,11 @@ def _tell(shipped: Shipped, version: str, latest: str, out: Console) -> None:
     out.print(latest)
 
 
-def _advise(source: Path, out: Console) -> None:
-    """Publishing is not yet redistribution: where rights do not hold the latter, one line says so."""
-    manifest = json.loads((source / releases.MANIFEST).read_bytes())
-    rights = manifest.get("rights")
-    uses = rights.get("uses") if isinstance(rights, dict) else None
-    if not isinstance(uses, list) or "redistribute" not in uses:
-        said = "do not hold `redistribute`" if isinstance(uses, list) else "are not in its manifest"
+def _advise(uses: tuple[str, ...] | None, out: Console) -> None:
+    """Publishing is not yet redistribution: where the records do not allow the latter, one line says so.
+
+    uses: what all records of provenance allow; None where it does not say.
+    """
+    if uses is None or "redistribute" not in uses:
+        said = "are not in its provenance" if uses is None else "do not hold `redistribute`"
         out.print(f"advice: the rights of this release {said}: publish it only where those read it who may.")

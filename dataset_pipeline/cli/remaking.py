@@ -32,7 +32,7 @@ from dataset_pipeline.records import RELEASE
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
-from dataset_pipeline.storage.shelf import Manifest, manifest_of
+from dataset_pipeline.storage.releases import Manifest, manifest_of
 from dataset_pipeline.transforms.diff.comparing import spec_differences
 
 MAX_SHOWN = 20
@@ -43,11 +43,12 @@ def remake(manifest: bytes, spec: Path, out: Console) -> int:
 
     Raises SpecError where the project of `spec` cannot be run: its files are gone, or the spec is wrong.
     """
-    said, before = json.loads(manifest), manifest_of(manifest)
+    before = manifest_of(manifest)
     if before is None:
         raise SpecError(
             [Problem(releases.MANIFEST, "is no manifest.", "Restore the release from a copy first.")]
         )
+    said = before.said
     project = checked_project(spec)
     if said.get("name") != project.spec.name:
         what = f"is of {str(said.get('name'))[:80]!r}, and {spec} of {project.spec.name!r}."
@@ -62,7 +63,13 @@ def _compare(
     if project.lock_path.is_file():
         shutil.copyfile(project.lock_path, aside.lock_path)
     context = context_of(aside)
-    changed = list(_changes(said, context))
+    try:
+        changed = list(_changes(said, context))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        what = "its spec, inputs or versions are not what a run writes."
+        raise SpecError(
+            [Problem(releases.MANIFEST, what, "Restore the release from a copy first.")]
+        ) from None
     for line in changed[:MAX_SHOWN]:
         out.print(f"changed since: {line}")
     if len(changed) > MAX_SHOWN:
@@ -104,12 +111,12 @@ def _compare(
 
 def _make(context: Context, out: Console) -> list[str]:
     """Run every step and the release of a project whose state is empty. Returns what went wrong."""
-    choice, report = running.Choice(), running._Report()
+    choice, report = running.Choice(), running.Report()
     status = status_of(context)
     hold_run_lock(context.project.warehouse_path)
     try:
-        stretches = ranges(running._days_to_make(status, choice))
-        running._make(context, out, stretches, choice.steps(), choice, report)
+        stretches = ranges(running.days_to_make(status, choice))
+        running.make(context, out, stretches, choice.steps(), choice, report)
     finally:
         release_run_lock(context.project.warehouse_path)
     bad = [f"bad day {day}: {text}" for day, texts in sorted(report.bad.items()) for text in texts]

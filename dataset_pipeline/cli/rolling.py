@@ -18,12 +18,13 @@ from dataset_pipeline.assets.plan import State, Status, status_of
 from dataset_pipeline.assets.releasing import release_recipe
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.checking import broken, find_release, read_manifest, read_rows
-from dataset_pipeline.errors import Problem, SpecError, WarehouseVersion
+from dataset_pipeline.errors import PipelineError, Problem, SpecError, WarehouseVersion
 from dataset_pipeline.records import RELEASE, Step
 from dataset_pipeline.spec.load import Project, load_project
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
 from dataset_pipeline.storage.publishing import NewPublication
+from dataset_pipeline.transforms import rights
 
 ERASED = "erased"
 RUN_ID = "rollback"
@@ -60,11 +61,21 @@ def release_words(context: Context, version: str | None) -> str:
     return f"{version} (rolled back {found.at:%Y-%m-%d %H:%M} UTC; {found.newer} is newer)"
 
 
-def rollback(release: str, spec: Path) -> int:
-    """Point `latest` at a release that is whole. Returns 0; 1 where it is not whole.
+class UsesRefused(PipelineError):
+    """A release whose records do not allow what the spec says a release is for."""
 
-    It holds until data or spec change: the warehouse says that this release stands for all that is published now. Raises
-    SpecError for a release that is not there, WarehouseBusy.
+    def __init__(self, folder: Path, spec: Path, blamed: str):
+        super().__init__(
+            f"{folder}: `latest` stays: its records do not allow every use of release.uses in {spec}: {blamed}. "
+            "Take these uses out of release.uses, or go back to another release."
+        )
+
+
+def rollback(release: str, spec: Path) -> int:
+    """Point `latest` at a release that is whole, and whose records allow `release.uses` of the spec as it is now.
+
+    Returns 0. It holds until data or spec change: the warehouse says that this release stands for all that is published
+    now. Raises BrokenRelease for one that is not whole, UsesRefused, SpecError for one that is not there, WarehouseBusy.
     """
     out = show.console()
     project = load_project(spec)
@@ -93,6 +104,7 @@ def _point(project: Project, folder: Path, out: Console) -> int:
     if before == folder.name:
         out.print(f"`latest` points at {folder.name} already: nothing to do.")
         return 0
+    _refuse_uses(project, folder)
     context, why = _context(project)
     status = status_of(context) if context is not None else None
     releases.point_latest(project.releases_path, folder.name)
@@ -112,6 +124,17 @@ def _point(project: Project, folder: Path, out: Console) -> int:
     else:
         out.print("It stays so until the data or the spec change: the next run then makes a new release.")
     return 0
+
+
+def _refuse_uses(project: Project, folder: Path) -> None:
+    """Whoever reads `latest` may do with it what the spec says: a release of before may have been for less.
+
+    The rights are those its records had then: what a source allows since holds for releases that are made since.
+    """
+    provenance = read_rows(folder / "provenance.parquet", rights.RELEASED_RIGHTS)
+    _, blamed = rights.uses_missing(rights.granted_again(provenance), project.spec.release.uses)
+    if blamed is not None:
+        raise UsesRefused(folder, project.path, blamed)
 
 
 def _context(project: Project) -> tuple[Context | None, str]:

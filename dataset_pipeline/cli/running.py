@@ -83,7 +83,7 @@ class Choice:
 
 
 @dataclass
-class _Report:
+class Report:
     """What happened so far: bad days with their reasons, the error that ended it, seconds by step."""
 
     bad: dict[dt.date, list[str]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def run(spec: Path, as_json: bool, choice: Choice) -> int:
         checked_project(spec)
     hold_run_lock(project.warehouse_path, on_wait=out.print)
     try:
-        report = _Report()
+        report = Report()
         if must_fetch:
             report.not_fetched += fetch(project, out)
         project = checked_project(spec)
@@ -118,12 +118,12 @@ def run(spec: Path, as_json: bool, choice: Choice) -> int:
 
 
 def _run(
-    context: Context, out: Console, as_json: bool, choice: Choice, steps: list[str], report: _Report
+    context: Context, out: Console, as_json: bool, choice: Choice, steps: list[str], report: Report
 ) -> int:
     for note in context.found.notes:
         out.print(f"note: {note}")
     status = status_of(context)
-    stretches = ranges(_days_to_make(status, choice)) if steps else []
+    stretches = ranges(days_to_make(status, choice)) if steps else []
     latest = context.warehouse.latest()
     is_current = is_released(context, latest, release_recipe(context, latest, status))
     is_settled = not status.inputs_of(State.MISSING, State.STALE)
@@ -135,13 +135,13 @@ def _run(
         )
     else:
         _print_plan(out, status, stretches, is_current)
-        _make(context, out, stretches, steps, choice, report)
+        make(context, out, stretches, steps, choice, report)
     for line in housekeeping(context).words:
         out.print(line)
     return _finish(context, out, as_json, report)
 
 
-def _days_to_make(status: Status, choice: Choice) -> list[dt.date]:
+def days_to_make(status: Status, choice: Choice) -> list[dt.date]:
     """The chosen days from the first unfinished one among them on."""
     unfinished = choice.days(status.days_of(State.STALE, State.MISSING))
     return [day for day in choice.days(_flat(status.stretches())) if unfinished and day >= unfinished[0]]
@@ -189,13 +189,13 @@ def _ranges_in_words(days: list[dt.date]) -> str:
     )
 
 
-def _make(
+def make(
     context: Context,
     out: Console,
     stretches: list[tuple[dt.date, dt.date]],
     steps: list[str],
     choice: Choice,
-    report: _Report,
+    report: Report,
 ) -> None:
     out.print("starting Dagster")
     from dataset_pipeline.cli.orchestrator import Orchestrator
@@ -222,7 +222,7 @@ settle that, and a fault of ours ends after four."""
 
 
 def _make_days(
-    context: Context, orchestrator: Orchestrator, steps: list[str], choice: Choice, report: _Report
+    context: Context, orchestrator: Orchestrator, steps: list[str], choice: Choice, report: Report
 ) -> None:
     """Make the inputs, then the days; again where the records collected meanwhile give an input another meaning."""
     for number in range(MAX_ROUNDS):
@@ -232,7 +232,7 @@ def _make_days(
         _make_inputs(context, orchestrator, todo, report)
         if report.failures or not steps:
             return
-        days = [day for day in _days_to_make(status_of(context), choice) if day not in report.bad]
+        days = [day for day in days_to_make(status_of(context), choice) if day not in report.bad]
         _make_stretches(context, orchestrator, ranges(days), steps, report)
         if report.failures:
             return
@@ -242,7 +242,7 @@ def _make_days(
         )
 
 
-def _make_inputs(context: Context, orchestrator: Orchestrator, names: list[str], report: _Report) -> None:
+def _make_inputs(context: Context, orchestrator: Orchestrator, names: list[str], report: Report) -> None:
     """Make inputs. Annotations whose gate is closed leave the last good ones in use."""
     for error in orchestrator.materialize(names):
         is_spared = isinstance(error, GateClosed) and error.step == ANNOTATIONS
@@ -265,7 +265,7 @@ def _make_stretches(
     orchestrator: Orchestrator,
     stretches: list[tuple[dt.date, dt.date]],
     steps: list[str],
-    report: _Report,
+    report: Report,
 ) -> None:
     """Make each stretch; a bad day is set aside and what is left of its stretch is made again."""
     todo = list(stretches)
@@ -289,7 +289,7 @@ def _make_stretches(
         todo = ranges([d for d in days if d not in report.bad]) + todo
 
 
-def _note_failure(report: _Report, results: list[Outcome | PipelineError]) -> None:
+def _note_failure(report: Report, results: list[Outcome | PipelineError]) -> None:
     for result in results:
         if isinstance(result, WarehouseBusy | WarehouseVersion | SpecError):
             raise result  # not a step's failure: it has an exit code of its own
@@ -309,7 +309,7 @@ def _by_reason(bad: dict[dt.date, list[str]]) -> dict[str, list[dt.date]]:
     return days
 
 
-def _finish(context: Context, out: Console, as_json: bool, report: _Report) -> int:
+def _finish(context: Context, out: Console, as_json: bool, report: Report) -> int:
     status = status_of(context)
     with context.warehouse.reading():  # and not while printing: whoever reads our output may take a while
         summary = summarize(context, status, report.seconds)

@@ -21,7 +21,7 @@ from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.spec.places import is_remote, place_problems
 from dataset_pipeline.storage import releases, shipping
-from dataset_pipeline.storage.fetching import Secrets, _scrubbed_logs
+from dataset_pipeline.storage.fetching import Secrets, scrubbed_logs
 from dataset_pipeline.storage.releases import Verification
 from dataset_pipeline.storage.shelf import Destination
 
@@ -56,15 +56,15 @@ def verify(release: str, spec: Path, storage: Sequence[str] = (), rebuild: bool 
             "`dataset-pipeline run`: the newest release is then written again."
         )
     code = 0 if is_whole else 1
-    if rebuild and (folder / releases.MANIFEST).is_file():
+    if rebuild and found.manifest:
         from dataset_pipeline.cli import remaking
 
-        return max(code, remaking.remake((folder / releases.MANIFEST).read_bytes(), spec, out))
+        return max(code, remaking.remake(found.manifest, spec, out))
     return code
 
 
 def examined(folder: Path) -> tuple[Verification, RowCheck]:
-    """What is wrong with a release folder: its files against the manifest, its rows against provenance."""
+    """What is wrong with a release folder: its files against the manifest, rows and manifest against provenance."""
     REPORTER.get().phase(rebuilding.STEP, "hashes")
     return releases.verify(folder), rebuilding.check_rows(folder)
 
@@ -85,7 +85,7 @@ def with_progress(out: Console, do: Callable[[], _T]) -> _T:
 def _verify_url(url: str, storage: Sequence[str], spec: Path, rebuild: bool, out: Console) -> int:
     target = destination(url, storage, "RELEASE")
     secrets = Secrets("verify")
-    with _scrubbed_logs(secrets):
+    with scrubbed_logs(secrets):
 
         def look() -> tuple[Verification, str, bytes | None]:
             shelf = shipping.find_shelf(target, secrets)
@@ -97,10 +97,10 @@ def _verify_url(url: str, storage: Sequence[str], spec: Path, rebuild: bool, out
     if found.is_whole:
         out.print(secrets.scrub(f"{found.version}: whole at {where}. {found.files} files, {found.rows} rows, every hash as in the manifest."))  # fmt: skip
         out.print(
-            f"{found.version}: not checked: the rows against provenance; `verify` of a local copy does that."
+            f"{found.version}: not checked: rows, counts and rights against provenance; `verify` of a local copy does that."
         )
     else:
-        out.print(secrets.scrub(f"{where} is no whole release. Publish it again: what is whole is kept, the rest replaced."))  # fmt: skip
+        out.print(secrets.scrub(f"{where} is no whole release. Move away what does not belong, then publish it again: what is whole is kept, the rest replaced."))  # fmt: skip
     if rebuild and data is not None and found.version:
         from dataset_pipeline.cli import remaking
 

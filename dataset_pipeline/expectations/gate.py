@@ -37,7 +37,7 @@ class Expectation:
     name: the word shown in Dagster, in errors and in `gates:` of the spec. fault: what it exists
     for. frame: `rows` (one per record) or `gauges` (one per requested day). For `between`, minimum
     and maximum are inclusive. min_sample: below this many records (gauge column `sample`) a failed
-    ratio only warns.
+    ratio only warns. is_fixed: no spec changes it; why_fixed: why not, a main clause without its full stop.
     """
 
     name: str
@@ -51,6 +51,8 @@ class Expectation:
     values: tuple[str, ...] = ()
     min_sample: int = 0
     sample: str = "n"
+    is_fixed: bool = False
+    why_fixed: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,11 @@ def _limit_words(e: Expectation) -> str:
 
 
 def adjusted(suite: Sequence[Expectation], gates: Mapping[str, Gate]) -> tuple[Expectation, ...]:
-    """The suite with the limits and severities the spec gives."""
+    """The suite with the limits and severities the spec gives; a fixed expectation stays as it is."""
     changed = []
     for expectation in suite:
         gate = gates.get(expectation.name)
-        if gate is None:
+        if gate is None or expectation.is_fixed:
             changed.append(expectation)
             continue
         changed.append(

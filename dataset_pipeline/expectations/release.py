@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from dataset_pipeline.expectations.gate import Expectation
 
+_NOTHING_LOST = "a release that loses a record, or tells of one twice, does not happen"
+_WHAT_IT_SAYS = "a release that says other than its tables does not happen"
+
 _CONTENT: tuple[Expectation, ...] = (
     Expectation("records_conserved", "Released and withheld records do not add up to the kept ones.",
-                "between", "gauges", ("records_lost",), minimum=0, maximum=0),
+                "between", "gauges", ("records_lost",), minimum=0, maximum=0, is_fixed=True, why_fixed=_NOTHING_LOST),
     Expectation("every_record_accounted", "A collected record is neither in provenance nor in dropped.",
-                "between", "gauges", ("records_unaccounted",), minimum=0, maximum=0),
+                "between", "gauges", ("records_unaccounted",), minimum=0, maximum=0, is_fixed=True, why_fixed=_NOTHING_LOST),
     Expectation("files_hold_all_rows", "A file of the release, read back, has other rows than were written.",
                 "between", "gauges", ("file_row_differences",), maximum=0),
     Expectation("not_empty", "The release holds no record.", "between", "gauges", ("n",), minimum=1),
     Expectation("roles_complete", "A released record does not alternate or does not end with the assistant.",
                 "between", "gauges", ("role_faults",), maximum=0),
     Expectation("splits_filled", "A split that the ratios ask for is empty.", "between", "gauges", ("empty_splits",), "warning", maximum=0),
-    Expectation("ids_unique", "A record is released twice.", "unique", "rows", ("record_id",)),
+    Expectation("ids_unique", "A record is released twice.", "unique", "rows", ("record_id",),
+                is_fixed=True, why_fixed=_NOTHING_LOST),
 )  # fmt: skip
 
 _LOADED: tuple[Expectation, ...] = (
@@ -29,7 +33,7 @@ _LOADED: tuple[Expectation, ...] = (
     Expectation("rows_survive_loading", "A format, loaded back, has other rows than its split has records.",
                 "between", "gauges", ("rows_not_loaded",), maximum=0),
     Expectation("text_survives_loading", "A row, loaded back, is not what the tables say of its record.",
-                "between", "gauges", ("texts_changed",), maximum=0),
+                "between", "gauges", ("texts_changed",), maximum=0, is_fixed=True, why_fixed=_WHAT_IT_SAYS),
     Expectation("format_rules_hold", "What reads the format would refuse, drop or alter a row.",
                 "between", "gauges", ("rule_faults",), maximum=0),
 )  # fmt: skip
@@ -44,7 +48,12 @@ _TRAINED: tuple[Expectation, ...] = (
     Expectation("ends_present", "No end token follows an answer: a model trained on it does not learn to stop. Mend training.chat_template.",
                 "between", "gauges", ("ends_missing",), maximum=0),
     Expectation("rights_allow_uses", "A record's rights do not allow a use of release.uses: leave its source or that use out.",
-                "between", "gauges", ("uses_missing",), maximum=0),
+                "between", "gauges", ("uses_missing",), maximum=0,
+                is_fixed=True, why_fixed="a release for a use some record does not allow does not happen"),
+    Expectation("license_holds_all", "release.license is laxer than a record's own licence: remove it (the strictest of the records is then taken), "
+                "name one that keeps this, or make the days of that source again.",
+                "between", "gauges", ("license_laxer",), maximum=0,
+                is_fixed=True, why_fixed="a release under a licence some record does not allow does not happen"),
 )  # fmt: skip
 
 RELEASE_SUITE: tuple[Expectation, ...] = (*_CONTENT, *_LOADED, *_TRAINED)

@@ -68,7 +68,7 @@ def _other_task(spec: Spec, name: str) -> Refusal:
         if spec.task.type == "preference"
         else f"a row says {FORMATS[name].form}, a record has one answer"
     )
-    message = f"{name!r} cannot hold the records of a {spec.task.type} task: {why}."
+    message = f"{name!r} cannot hold the records of the task type {spec.task.type}: {why}."
     return PLACE, message, _use(spec, _has_turns(spec))
 
 

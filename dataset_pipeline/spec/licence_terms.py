@@ -35,16 +35,6 @@ class Obligations:
             self.known and other.known,
         )
 
-    def __and__(self, other: Obligations) -> Obligations:
-        """Of material under either, as the receiver chooses: only what no choice escapes."""
-        return Obligations(
-            self.attribution and other.attribution,
-            self.share_alike and other.share_alike,
-            self.non_commercial and other.non_commercial,
-            self.no_derivatives and other.no_derivatives,
-            self.known and other.known,
-        )
-
     @property
     def asked(self) -> frozenset[str]:
         """The names of the obligations that hold."""
@@ -76,11 +66,14 @@ _FAMILIES: tuple[tuple[str, Obligations], ...] = (
 )  # fmt: skip
 """Identifiers without `-only`, `-or-later` and `+`, and what they ask for. To teach a licence, add it here."""
 
+_WITH = " WITH "
+_LATER = ("-or-later", "+")
 _TAIL = re.compile(r"(-only|-or-later|\+)$")
 
 
 def terms_of(identifier: str) -> Obligations:
-    bare = _TAIL.sub("", identifier)
+    """What a licence asks for; of `X WITH exception` what X does."""
+    bare = _TAIL.sub("", identifier.partition(_WITH)[0])
     if found := CREATIVE_COMMONS.fullmatch(bare):
         parts = found["parts"].upper().split("-")
         return Obligations("BY" in parts, "SA" in parts, "NC" in parts, "ND" in parts)
@@ -126,12 +119,36 @@ def shares(identifier: str, of: str) -> bool:
     """Whether adapted material of a share-alike licence `of` may carry the licence `identifier`."""
     if identifier.upper() == of.upper():
         return True
+    (identifier, _, exception), (of, _, granted) = identifier.partition(_WITH), of.partition(_WITH)
+    if exception and exception.upper() != granted.upper():
+        return False  # it would allow more than was given
     (own, version), (needed, since) = family(identifier), family(of)
+    is_later, may_be_later = identifier.endswith(_LATER), of.endswith(_LATER)
     if (needed, since) == ("CC-BY-SA", (4, 0)) and (own, version) == ("GPL", (3, 0)):
-        return True  # Creative Commons' list of compatible licences
+        return not is_later  # Creative Commons' list of compatible licences names this version alone
     if own != needed:
         return False
     if CREATIVE_COMMONS.fullmatch(of):
         return version >= since and since >= (2, 0)  # from 2.0 on a later version will do; 1.0 allows none
-    later = of.endswith(("-or-later", "+"))
-    return version == since or (later and version > since)
+    # Who may not use a later version may not allow one either.
+    return (may_be_later or not is_later) and (version == since or (may_be_later and version > since))
+
+
+def absorbs(one: str, other: str) -> bool:
+    """Whether material under the licence `other` may surely be passed on under `one` alone, its attribution kept.
+
+    Sure are: the same; a licence that asks for nothing; share-alike under a licence that it names; Creative Commons
+    under a Creative Commons licence that asks for as much, of the same or a later version. A notice (MIT, Apache-2.0,
+    OGL, …) has its own text to keep, and no licence stands for it. None where one of them is not known.
+    """
+    if one == other:
+        return True
+    own, asked = terms_of(one), terms_of(other)
+    if not own.known or not asked.known or not asked.asked <= own.asked:
+        return False
+    if not asked.asked:
+        return True
+    if asked.share_alike:
+        return shares(one, other)
+    both = CREATIVE_COMMONS.fullmatch(one) and CREATIVE_COMMONS.fullmatch(other)
+    return bool(both) and family(one)[1] >= family(other)[1]

@@ -11,15 +11,16 @@ A model of what the licences say, for the questions a dataset raises; no legal a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from dataset_pipeline.spec.licence_terms import (
-    CREATIVE_COMMONS,
     OBLIGATION_WORDS,
     Obligations,
+    absorbs,
     address,
-    family,
     shares,
     terms_of,
 )
@@ -52,33 +53,74 @@ def _operands(node: Any) -> tuple[str, tuple[Any, ...]]:
     return (operator, tuple(node.args)) if operator in ("AND", "OR") else ("", ())
 
 
-def _identifier(node: Any) -> str:
-    """The identifier of a single licence; of `X WITH exception` X."""
-    symbol = getattr(node, "license_symbol", node)
-    return str(symbol.key)
+Alternative = frozenset[str]
+"""Licences that hold together, one choice among the OR of an expression; `X WITH exception` is one of them."""
+
+MAX_ALTERNATIVES = 64
+"""Choices that are told apart. Of an expression with more the strictest reading counts: who receives it is bound by
+every licence in it, who is offered it may hold to any single one."""
+
+
+def _expanded(node: Any) -> frozenset[Alternative] | None:
+    """The alternatives of a node, without those that only add to another; None for more than MAX_ALTERNATIVES."""
+    operator, parts = _operands(node)
+    if not operator:
+        return frozenset({frozenset({str(node)})})
+    whole: frozenset[Alternative] | None = None
+    for part in parts:
+        one = _expanded(part)
+        if one is None:
+            return None
+        if whole is None:
+            whole = one
+        else:
+            whole = whole | one if operator == "OR" else frozenset(a | b for a in whole for b in one)
+        if len(whole) > MAX_ALTERNATIVES:
+            return None
+        whole = frozenset(a for a in whole if not any(b < a for b in whole))
+    return whole
+
+
+@lru_cache(maxsize=4096)
+def alternatives(expression: str, is_offer: bool = False) -> tuple[Alternative, ...]:
+    """What one may choose from, sorted: `A AND (B OR C)` is {A, B} or {A, C}. What cannot be parsed is one licence.
+
+    is_offer: the expression is what is given, not what was received; this matters beyond MAX_ALTERNATIVES only.
+    """
+    node = _parsed(expression)
+    if node is None:
+        return (frozenset({expression.strip()}),)
+    found = _expanded(node)
+    if found is None:
+        every = _leaves(node)
+        found = frozenset(frozenset({one}) for one in every) if is_offer else frozenset({every})
+    return tuple(sorted(found, key=sorted))
+
+
+def _leaves(node: Any) -> frozenset[str]:
+    operator, parts = _operands(node)
+    return frozenset().union(*map(_leaves, parts)) if operator else frozenset({str(node)})
+
+
+def _terms(alternative: Alternative) -> Obligations:
+    """What either licence of an alternative asks for."""
+    return reduce(or_, map(terms_of, alternative))
 
 
 @lru_cache(maxsize=4096)
 def obligations(expression: str) -> Obligations:
     """What an SPDX expression asks for.
 
-    AND: what either side asks for. OR: the receiver chooses, so only what every alternative asks for is sure;
-    one that we do not know may ask for nothing. WITH: of its licence, since an exception only ever loosens it.
-    An expression that cannot be parsed is not known.
+    AND: what either side asks for. OR: the receiver chooses, so what the laxest alternative asks for; one that we do
+    not know may ask for nothing. Where none is the laxest (NC or ND), what any asks for: each frees of one thing
+    and binds to another. WITH: of its licence, since an exception only ever loosens it. What cannot be parsed is not
+    known.
     """
-    node = _parsed(expression)
-    return Obligations(known=False) if node is None else _of_node(node)
-
-
-def _of_node(node: Any) -> Obligations:
-    operator, parts = _operands(node)
-    if not operator:
-        return terms_of(_identifier(node))
-    asked = [_of_node(part) for part in parts]
-    whole = asked[0]
-    for one in asked[1:]:
-        whole = whole | one if operator == "AND" else whole & one
-    return whole
+    if _parsed(expression) is None:
+        return Obligations(known=False)
+    asked = [_terms(one) for one in alternatives(expression)]
+    laxest = (o for o in asked if all(o.asked <= other.asked for other in asked))
+    return replace(next(laxest, reduce(or_, asked)), known=all(o.known for o in asked))
 
 
 def canonical(expression: str) -> str:
@@ -101,68 +143,74 @@ def links(expression: str) -> tuple[tuple[str, str | None], ...]:
 
 
 def shares_alike(release: str, expression: str) -> bool:
-    """Whether a release under `release` keeps every share-alike of `expression`."""
-    own, node = _parsed(release), _parsed(expression)
-    if own is None or node is None:
-        return False
-    offered = [str(key) for key in _licensing().license_keys(own, unique=True)]
-
-    def kept(part: Any) -> bool:
-        operator, parts = _operands(part)
-        if operator:
-            return (all if operator == "AND" else any)(kept(p) for p in parts)
-        identifier = _identifier(part)
-        return not terms_of(identifier).share_alike or any(shares(o, identifier) for o in offered)
-
-    return kept(node)
+    """Whether a release under `release`, whatever its user chooses, keeps the share-alike of one whole alternative of
+    `expression`."""
+    chosen = alternatives(expression)
+    return all(any(_keeps(offer, one) for one in chosen) for offer in alternatives(release, is_offer=True))
 
 
-def lacking(release: str, expression: str) -> tuple[str, ...]:
+def _keeps(offer: Alternative, asked: Alternative) -> bool:
+    return all(any(shares(own, of) for own in offer) for of in asked if terms_of(of).share_alike)
+
+
+def _missing(offer: Alternative, asked: Alternative) -> frozenset[str]:
+    """Obligations of `asked` that `offer` does not pass on; none where the contract decides what it does."""
+    own, needed = _terms(offer), _terms(asked)
+    if not own.known:
+        return frozenset()
+    return (needed.asked - own.asked) | (frozenset() if _keeps(offer, asked) else {"share_alike"})
+
+
+def _allows(alternative: Alternative, uses: Iterable[str]) -> bool:
+    """Whether what we know of its licences allows all `uses` at once. What is released is adapted."""
+    terms = _terms(alternative)
+    denied = {"commercial"} if terms.non_commercial else set()
+    denied |= {"redistribute"} if terms.no_derivatives else set()
+    return denied.isdisjoint(uses)
+
+
+def lacking(release: str, expression: str, uses: Iterable[str] = ()) -> tuple[str, ...]:
     """Obligations of `expression` that a release under `release` would not pass on, in the order of OBLIGATION_WORDS.
 
-    Empty where `release` is not wholly known: the contract decides.
+    Empty where every alternative of `release` holds one whole alternative of `expression`. An alternative of
+    `release` that is not wholly known does: its contract decides. uses: what the release is for; an alternative that
+    does not allow all of it is not chosen, unless none does. Of several choices what each would lack is told.
     """
-    own, asked = obligations(release), obligations(expression)
-    if not own.known:
-        return ()
-    missing = asked.asked - own.asked
-    if asked.share_alike and not shares_alike(release, expression):
-        missing |= {"share_alike"}
+    wanted = tuple(uses)
+    every = alternatives(expression)
+    chosen = [one for one in every if _allows(one, wanted)] or every
+    missing: set[str] = set()
+    for offer in alternatives(release, is_offer=True):
+        short = [_missing(offer, one) for one in chosen]
+        if all(short):
+            missing.update(*(one for one in short if not any(other < one for other in short)))
     return tuple(name for name in OBLIGATION_WORDS if name in missing)
 
 
 def strictest(expressions: Iterable[str]) -> str | None:
     """The licence under which records of all `expressions` may stand together; None for no expressions.
 
-    The only one, or the single one whose terms hold those of all others. Else all of them joined by AND,
-    sorted: each part then binds its own records. Nothing is held by a licence that is not known.
+    Those that no other one surely holds: the only one, or all of them joined by AND, sorted; each part then binds
+    its own records. Nothing is held by a licence that is not known, or by an expression of several.
     """
     distinct = sorted({canonical(expression) for expression in expressions})
-    if len(distinct) < 2:
-        return distinct[0] if distinct else None
-    holding = [one for one in distinct if all(_holds(one, other) for other in distinct)]
-    return holding[0] if len(holding) == 1 else joined(distinct)
+    if not distinct:
+        return None
+    highest = [
+        one
+        for one in distinct
+        if not any(_holds(other, one) and not _holds(one, other) for other in distinct if other != one)
+    ]
+    # What holds the holder of a third need not hold the third: CC-BY-4.0, CC-BY-SA-4.0, GPL-3.0-only.
+    left = [one for one in distinct if one in highest or not any(_holds(other, one) for other in highest)]
+    return left[0] if len(left) == 1 else joined(left)
 
 
 def _holds(one: str, other: str) -> bool:
-    """Whether material under `other` may be passed on under `one` alone, its attribution kept."""
-    if one == other:
-        return True
-    asked, own = obligations(other), obligations(one)
-    if not asked.known or not own.known or _operands(_parsed(one))[0] or lacking(one, other):
+    """Whether material under `other` may surely be passed on under `one` alone, its attribution kept."""
+    if len(alternatives(one)) > 1 or len(alternatives(one)[0]) > 1:
         return False
-    if not asked.asked:
-        return True
-    if asked.asked == own.asked:  # MIT and Apache ask for the same and are not the same
-        (own_family, version), (needed, since) = family(one), family(other)
-        return asked.share_alike or (
-            own_family == needed and version >= since and bool(CREATIVE_COMMONS.fullmatch(one))
-        )
-    return bool(CREATIVE_COMMONS.fullmatch(one)) or other in _ABSORBED
-
-
-_ABSORBED = frozenset({"MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause"})
-"""Short notices that every licence lets stand beside its own terms."""
+    return any(all(absorbs(one, part) for part in parts) for parts in alternatives(other))
 
 
 def joined(expressions: Iterable[str]) -> str:
@@ -187,21 +235,8 @@ def rights_problems(spec: Spec) -> Iterator[tuple[str, str, str]]:
     """
     for index, source in enumerate(spec.sources):
         place = f"sources[{index}] ({source.name}).rights.uses"
-        licence, uses = source.rights.license, source.rights.uses
-        asked = obligations(licence)
-        if "commercial" in uses and asked.non_commercial:
-            yield (
-                place,
-                f"names commercial, and {licence} allows non-commercial use only.",
-                f"Remove commercial, {_PERMISSION}.",
-            )
-        if "redistribute" in uses and asked.no_derivatives:
-            yield (
-                place,
-                f"names redistribute, and {licence} does not let adapted material be passed on: what is released is "
-                "cleaned and scrubbed.",
-                f"Remove redistribute, {_PERMISSION}.",
-            )
+        for message, remedy in _not_allowed(source.rights.license, source.rights.uses):
+            yield place, message, remedy
     for use in dict.fromkeys(spec.release.uses):
         without = sorted(s.name for s in spec.sources if use not in s.rights.uses)
         # Who may not evaluate is kept out of validation and test; who may not train is no source.
@@ -213,8 +248,39 @@ def rights_problems(spec: Spec) -> Iterator[tuple[str, str, str]]:
             )
     if spec.release.license is not None:
         yield from _laxer(spec, spec.release.license)
+        yield from _passed_on(spec, spec.release.license)
     if "redistribute" in spec.release.uses:
         yield from _conflicting_share_alike(spec)
+
+
+def _not_allowed(licence: str, uses: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(message, remedy) of uses that no one alternative of the licence allows: each of them, or all at once."""
+    claimed = [use for use in ("commercial", "redistribute") if use in uses]
+    chosen = alternatives(licence)
+    denied = [use for use in claimed if not any(_allows(one, [use]) for one in chosen)]
+    if "commercial" in denied:
+        yield (
+            f"names commercial, and {licence} allows non-commercial use only.",
+            f"Remove commercial, {_PERMISSION}.",
+        )
+    if "redistribute" in denied:
+        yield (
+            f"names redistribute, and {licence} does not let adapted material be passed on: what is released is "
+            "cleaned and scrubbed.",
+            f"Remove redistribute, {_PERMISSION}.",
+        )
+    if not denied and not any(_allows(one, claimed) for one in chosen):
+        yield (
+            f"names {' and '.join(claimed)}, and no one alternative of {licence} allows both.",
+            f"Remove one of them, {_PERMISSION}.",
+        )
+
+
+def lacking_words(names: Iterable[str], expression: str) -> str:
+    """What `lacking` found, for a message; of an expression with a choice, what each choice would ask."""
+    return (" or " if len(alternatives(expression)) > 1 else " and ").join(
+        OBLIGATION_WORDS[name] for name in names
+    )
 
 
 def _laxer(spec: Spec, licence: str) -> Iterator[tuple[str, str, str]]:
@@ -223,23 +289,43 @@ def _laxer(spec: Spec, licence: str) -> Iterator[tuple[str, str, str]]:
     for source in spec.sources:
         by_licence.setdefault(source.rights.license, []).append(source.name)
     for expression, names in sorted(by_licence.items()):
-        if missing := lacking(licence, expression):
-            words = " and ".join(OBLIGATION_WORDS[name] for name in missing)
+        if missing := lacking(licence, expression, spec.release.uses):
             yield (
                 "release.license",
-                f"{licence} is laxer than {expression} of {_listed(sorted(names))}, which asks for {words}"
+                f"{licence} is laxer than {expression} of {_listed(sorted(names))}, which asks for "
+                + lacking_words(missing, expression)
                 + (" under the same licence." if "share_alike" in missing else "."),
                 "Remove release.license (the strictest of the records is then taken), name one that keeps this, "
                 "or remove the source.",
             )
 
 
+def _passed_on(spec: Spec, licence: str) -> Iterator[tuple[str, str, str]]:
+    """Sources under terms that only their contract knows, and that do not let their records be passed on."""
+    kept = sorted(
+        s.name
+        for s in spec.sources
+        if "redistribute" not in s.rights.uses
+        and canonical(s.rights.license) != canonical(licence)
+        and not obligations(s.rights.license).known
+        and not lacking(licence, s.rights.license, spec.release.uses)  # told by `_laxer`
+    )
+    if kept and obligations(licence).known:
+        yield (
+            "release.license",
+            f"{licence} lets whoever has the release pass it on, which the rights of {_listed(kept)} do not allow.",
+            "Remove release.license, name a LicenseRef-… of your own, or get the right and add redistribute to their rights.uses.",
+        )
+
+
 def _conflicting_share_alike(spec: Spec) -> Iterator[tuple[str, str, str]]:
     alike: dict[str, list[str]] = {}
     for source in spec.sources:
-        if obligations(source.rights.license).share_alike:
+        chosen = alternatives(source.rights.license)
+        if all(_terms(one).share_alike for one in chosen):
             alike.setdefault(canonical(source.rights.license), []).append(source.name)
-    if len(alike) < 2 or any(all(shares_alike(one, other) for other in alike) for one in alike):
+    offers = {" AND ".join(sorted(one)) for expression in alike for one in alternatives(expression)}
+    if len(alike) < 2 or any(all(shares_alike(one, other) for other in alike) for one in offers):
         return
     told = "; ".join(f"{licence} of {_listed(sorted(names))}" for licence, names in sorted(alike.items()))
     yield (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -83,6 +84,10 @@ class Project:
         return self._state / ".dagster"
 
 
+_PATTERN_IN_FOLDER = re.compile(r"\?|::|\[[^\]]+\]")
+"""Measured: DuckDB ends a path at `?`, `datasets` reads `[…]` as a choice and `::` as a chain of storages."""
+
+
 def load_project(path: str | Path) -> Project:
     """The project of the spec at `path`.
 
@@ -104,6 +109,9 @@ def read_project(path: str | Path) -> Project:
     if path.is_dir():
         path = path / "dataset.yaml"
     document = read_document(path)
+    if odd := _PATTERN_IN_FOLDER.search(str(path.resolve().parent)):
+        what = f"lies below a folder with {odd[0]!r} in its name, which DuckDB or `datasets` takes for a pattern."
+        raise SpecError([Problem(path.name, what, "Rename the folder.")])
     try:
         spec = Spec.model_validate_json(document)
     except ValidationError as error:

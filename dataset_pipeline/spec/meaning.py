@@ -118,7 +118,7 @@ def _check_people(spec: Spec, report: Any) -> None:
     if spec.label.annotations and not labels:
         report(
             "label.annotations",
-            f"annotations decide labels; a {spec.task.type} task has none.",
+            f"annotations decide labels; the task is {spec.task.type}, which has none.",
             "Remove the key, or say type: classification.",
         )
     for key in sorted({"min_agreement", "aggregate"} & spec.label.model_fields_set):
@@ -196,7 +196,9 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
             "Say layout: preference, or map fields.chosen and fields.rejected.",
         )
     if is_source and task.type in ("instruction", "completion") and not has_turns and fields.output is None:
-        report(f"{place}.fields", f"a record of a {task.type} task needs an answer.", "Map fields.output.")
+        report(
+            f"{place}.fields", f"a record of the task type {task.type} needs an answer.", "Map fields.output."
+        )
 
 
 def has_pairs(item: Readable) -> bool:

@@ -66,7 +66,7 @@ def fetch(
     hold_run_lock(lock)
     secrets = Secrets(f"{where}: source {source.name}")
     try:
-        with _scrubbed_logs(secrets):
+        with scrubbed_logs(secrets):
             if source.database is not None:
                 from dataset_pipeline.storage.databases import fetch_rows
 
@@ -182,7 +182,7 @@ def _forms(value: str) -> set[str]:
 
 
 @contextmanager
-def _scrubbed_logs(secrets: Secrets) -> Iterator[None]:
+def scrubbed_logs(secrets: Secrets) -> Iterator[None]:
     """Libraries log whole URLs on the level DEBUG (fsspec's HTTP does, measured): secrets go out of them too."""
     make = logging.getLogRecordFactory()
 

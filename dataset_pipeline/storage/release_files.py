@@ -163,6 +163,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def has_rows(path: str) -> bool:
+    """Whether a file of a release, by its name, is one whose rows are counted."""
+    return path.endswith((".parquet", *(f".jsonl{suffix}" for suffix in PACKED.values())))
+
+
 def count_rows(path: Path) -> int:
     """Rows of a release file, read as its reader would: every JSON line parsed, Parquet by its rows.
 

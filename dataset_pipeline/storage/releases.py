@@ -15,25 +15,31 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import polars as pl
 
 from dataset_pipeline.storage import release_files
-from dataset_pipeline.storage.files import sync
+from dataset_pipeline.storage.files import replace_file, sync
 from dataset_pipeline.storage.release_files import Compression, count_rows, read_lines, sha256_of
 
 __all__ = [
     "LATEST",
     "MANIFEST",
+    "Manifest",
     "ReleaseFile",
     "Verification",
     "Writer",
     "count_rows",
+    "entries",
+    "is_plain",
     "latest_version",
+    "manifest_of",
     "point_latest",
     "read_lines",
+    "strange",
+    "unlike",
     "verify",
     "version_of",
 ]
@@ -120,7 +126,7 @@ class Writer:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as handle:
             yield handle
-            _sync(handle)
+        sync(target)
 
     def _list(self, path: str, rows: int | None) -> None:
         target = self.folder / path
@@ -141,20 +147,32 @@ class Writer:
     def finish(self, manifest: Mapping[str, Any]) -> Path:
         """Add the manifest, sync, rename to `releases/<version>`, point `latest` at it.
 
-        A folder of the same version is the same content: it stays as it is.
+        A folder of the same version holds the same rows: its files stay as they are. Its manifest is replaced where it
+        says anything else than when, and by which run, it was made.
         """
-        self.text(MANIFEST, json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        self.text(MANIFEST, text)
         target = self.releases / str(manifest["version"])
         for folder in sorted({p.parent for p in self.folder.rglob("*")} | {self.folder}):
             sync(folder)
-        if target.exists() and verify(target).is_whole:
+        if target.exists() and (there := verify(target)).is_whole:
             self.abandon()
+            if _lasting(json.loads(there.manifest)) != _lasting(json.loads(text)):
+                replace_file(target / MANIFEST, text.encode())
         else:
             shutil.rmtree(target, ignore_errors=True)
             self.folder.rename(target)
             sync(self.releases)
         point_latest(self.releases, target.name)
         return target
+
+
+_OF_THE_RUN = frozenset({"created_at", "run_id"})
+"""What a manifest says of the run that wrote it, and not of the release."""
+
+
+def _lasting(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: said for key, said in manifest.items() if key not in _OF_THE_RUN}
 
 
 def point_latest(releases: Path, version: str) -> None:
@@ -178,14 +196,94 @@ def version_of(files: Iterable[ReleaseFile]) -> str:
     return hashlib.sha256("".join(f"{path}\x1f{sha}\n" for path, sha in listed).encode()).hexdigest()[:16]
 
 
+# --- reading and verifying -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest says of its release: version, files by path, and all of it as it stands there."""
+
+    version: str
+    files: Mapping[str, ReleaseFile]
+    said: Mapping[str, Any]
+
+
+NO_MANIFEST = "is missing or no manifest, or names what cannot lie in its folder: this is no whole release"
+
+
+def manifest_of(data: bytes | None) -> Manifest | None:
+    """A manifest read; None for what is none, or names files outside its folder.
+
+    Every reader of a release's files uses it: a path of `files` can be joined to a folder and stays in it.
+    """
+    try:
+        said = json.loads(data or b"")
+        files = {path: _file_of(path, facts) for path, facts in sorted(said["files"].items())}
+        version = said["version"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if not isinstance(version, str) or "/" in version or not all(map(_is_inside, [version, *files])):
+        return None
+    return Manifest(version, files, said)
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path goes down only, and can be shown: no control characters, no halves of UTF-16 pairs."""
+    return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(path.split("/"))
+
+
+def _file_of(path: str, facts: Mapping[str, Any]) -> ReleaseFile:
+    sha256, size, rows = facts["sha256"], facts["bytes"], facts["rows"]
+    if type(sha256) is not str or type(size) is not int or type(rows) not in (int, type(None)):
+        raise TypeError
+    return ReleaseFile(path, sha256, size, rows)
+
+
+def entries(folder: Path) -> dict[str, str]:
+    """Path below a folder to `file`, `folder`, `link` or `device` of everything in it. No link is followed."""
+    found: dict[str, str] = {}
+    todo = [folder]
+    while todo:
+        with os.scandir(todo.pop()) as inside:
+            for entry in inside:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    kind = "link"
+                elif entry.is_dir(follow_symlinks=False):
+                    kind = "folder"
+                    todo.append(path)
+                else:
+                    kind = "file" if entry.is_file(follow_symlinks=False) else "device"
+                found[path.relative_to(folder).as_posix()] = kind
+    return dict(sorted(found.items()))
+
+
+def strange(there: Iterable[str], files: Iterable[str]) -> list[str]:
+    """What of `there` is none of a release's files, its manifest, or a folder that they need; it may hold odd bytes."""
+    own = {MANIFEST, *files}
+    own |= {str(parent) for path in own for parent in PurePosixPath(path).parents}
+    return [path.encode("utf-8", "backslashreplace").decode() for path in sorted(set(there) - own)]
+
+
+def is_plain(folder: Path, path: str) -> bool:
+    """Whether a path below a folder is a file, without a link on the way. Of anything else nothing should be read."""
+    here = folder
+    for part in path.split("/"):
+        here = here / part
+        if here.is_symlink():
+            return False
+    return here.is_file()
+
+
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found: problems in words, none where the release is whole."""
+    """What `verify` found: problems in words, none where the release is whole. manifest: its bytes, as they were read."""
 
     version: str
     files: int
     rows: int
     problems: tuple[str, ...]
+    manifest: bytes = b""
 
     @property
     def is_whole(self) -> bool:
@@ -193,34 +291,33 @@ class Verification:
 
 
 def verify(folder: Path) -> Verification:
-    """Check every hash, every row count, the version, and that no file is missing or extra."""
-    manifest_path = folder / MANIFEST
+    """Check every hash, size and row count, the version, and that nothing is missing, extra or a link.
+
+    Nothing outside `folder` is read, and nothing but plain files.
+    """
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        listed = {
-            str(path): ReleaseFile(str(path), str(facts["sha256"]), int(facts["bytes"]), facts["rows"])
-            for path, facts in sorted(manifest["files"].items())
-        }
-        version = str(manifest["version"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Verification(
-            folder.name, 0, 0, (f"{manifest_path}: is missing or no manifest: this is no whole release",)
-        )
+        data = (folder / MANIFEST).read_bytes() if is_plain(folder, MANIFEST) else b""
+        there = entries(folder)
+    except OSError:
+        data = b""
+    manifest = manifest_of(data)
+    if manifest is None:
+        return Verification(folder.name, 0, 0, (f"{folder / MANIFEST}: {NO_MANIFEST}",))
     problems: list[str] = []
     rows = 0
     files = []
-    for path, said in listed.items():
+    for path, said in manifest.files.items():
         target = folder / path
-        if not target.is_file():
-            problems.append(f"{path}: is missing")
-            continue
-        digest = sha256_of(target)
-        files.append(ReleaseFile(path, digest, target.stat().st_size, said.rows))
-        if digest != said.sha256:
+        if not is_plain(folder, path):
+            is_there = target.is_symlink() or target.exists()
             problems.append(
-                f"{path}: was changed (sha256 {digest[:12]}, the manifest says {said.sha256[:12]})"
+                f"{path}: is no file, or lies behind a link" if is_there else f"{path}: is missing"
             )
-        elif said.rows is not None:
+            continue
+        file = ReleaseFile(path, sha256_of(target), target.stat().st_size, said.rows)
+        files.append(file)
+        problems += unlike(file, said)
+        if file.sha256 == said.sha256 and (said.rows is not None or release_files.has_rows(path)):
             try:
                 counted = count_rows(target)
             except ValueError as error:
@@ -228,18 +325,24 @@ def verify(folder: Path) -> Verification:
                 continue
             rows += counted
             if counted != said.rows:
-                problems.append(f"{path}: holds {counted} rows, the manifest says {said.rows}")
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    problems += [
-        f"{path}: does not belong to the release" for path in sorted(present - set(listed) - {MANIFEST})
-    ]
-    if not problems and version_of(files) != version:
-        problems.append(f"the version of its files is {version_of(files)}, the manifest says {version}")
-    if version != folder.name:
-        problems.append(f"the folder is called {folder.name}, the manifest says {version}")
-    return Verification(version, len(listed), rows, tuple(problems))
+                shown = "none" if said.rows is None else said.rows
+                problems.append(f"{path}: holds {counted} rows, the manifest says {shown}")
+    problems += [f"{path}: does not belong to the release" for path in strange(there, manifest.files)]
+    if not problems and version_of(files) != manifest.version:
+        problems.append(
+            f"the version of its files is {version_of(files)}, the manifest says {manifest.version}"
+        )
+    if manifest.version != folder.name:
+        problems.append(f"the folder is called {folder.name}, the manifest says {manifest.version}")
+    return Verification(manifest.version, len(manifest.files), rows, tuple(problems), data)
 
 
-def _sync(handle: Any) -> None:
-    handle.flush()
-    os.fsync(handle.fileno())
+def unlike(found: ReleaseFile, said: ReleaseFile) -> list[str]:
+    """How the bytes of a file are not those that the manifest says, in words; one line at most."""
+    if found.sha256 != said.sha256:
+        return [
+            f"{said.path}: was changed (sha256 {found.sha256[:12]}, the manifest says {said.sha256[:12]})"
+        ]
+    if found.bytes != said.bytes:
+        return [f"{said.path}: holds {found.bytes} bytes, the manifest says {said.bytes}"]
+    return []

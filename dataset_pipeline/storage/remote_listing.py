@@ -119,7 +119,7 @@ def listed(system: Any, url: str, secrets: Secrets, is_known: bool) -> Iterator[
             return
         entries = _children(system, start, url)
     except FileNotFoundError as error:
-        if is_known and _status(error) in (None, 404, 410) and not _is_network(error):
+        if is_known and status(error) in (None, 404, 410) and not is_network(error):
             return
         raise
     found = {name: (address, info) for name, address, info in _walk(system, url, parts, entries, "")}
@@ -221,21 +221,21 @@ def in_words(url: str, secrets: Secrets, name: str = "") -> Iterator[None]:
 
 
 def _explained(error: Exception, place: str, secrets: Secrets) -> PipelineError:
-    status, kind = _status(error), type(error).__name__
+    code, kind = status(error), type(error).__name__
     place = without_query(place)
     if (
         isinstance(error, PermissionError)
-        or status in (401, 403)
+        or code in (401, 403)
         or kind in ("NoCredentialsError", "PartialCredentialsError")
     ):
         return secrets.problem(
             f"{place}: access is refused.", "Check the credentials (storage) and their rights."
         )
-    if isinstance(error, FileNotFoundError) and (status in (None, 404, 410)) and not _is_network(error):
+    if isinstance(error, FileNotFoundError) and (code in (None, 404, 410)) and not is_network(error):
         return secrets.problem(f"{place}: there is no such bucket, folder or file.", "Mend path.")
-    if _is_network(error):
+    if is_network(error):
         return Passing(str(secrets.failure(f"{place}: cannot be reached, or broke off ({kind}).", "Check host and network, then run again.")))  # fmt: skip
-    shown_status = f"status {status}" if status else kind
+    shown_status = f"status {code}" if code else kind
     words = secrets.scrub(" ".join(str(error).split()))[:200]
     return Passing(
         str(secrets.failure(f"{place}: cannot be read ({shown_status}: {words}).", "Run again later."))
@@ -251,13 +251,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         here = here.__cause__ or here.__context__
 
 
-def _status(error: BaseException) -> int | None:
+def status(error: BaseException) -> int | None:
     """The HTTP status somewhere below an error: fsspec calls every failed request a missing file (measured)."""
     found = (getattr(e, "status", None) for e in _chain(error))
-    return next((status for status in found if isinstance(status, int)), None)
+    return next((code for code in found if isinstance(code, int)), None)
 
 
-def _is_network(error: BaseException) -> bool:
+def is_network(error: BaseException) -> bool:
     kinds = ("Connect", "Timeout", "Payload", "Disconnected", "gaierror", "IncompleteRead", "SSL")
     return any(
         isinstance(e, ConnectionError | TimeoutError) or any(k in type(e).__name__ for k in kinds)

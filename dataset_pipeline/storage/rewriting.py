@@ -341,7 +341,7 @@ def releases_with(releases: Path, ids: Iterable[str]) -> dict[str, int | None]:
     folders = sorted(p for p in releases.glob("*") if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
     for folder in folders if wanted.height else []:
         try:
-            held = pl.read_parquet(folder / "provenance.parquet", columns=["record_id"])
+            held = pl.read_parquet(folder / "provenance.parquet", columns=["record_id"], glob=False)
         except (OSError, pl.exceptions.PolarsError):
             found[folder.name] = None
             continue

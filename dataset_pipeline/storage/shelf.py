@@ -1,31 +1,30 @@
 """One folder on storage that fsspec reaches: listing, reading, writing and removing its files, with errors in words.
 
-Lives here: `Shelf`, the place it stands at, and reading a manifest. Keep out: the order of publishing (`shipping`), opening
-storage and what its errors mean (`remote_listing`), secrets (`fetching`).
+Lives here: `Shelf` and the place it stands at. Keep out: the order of publishing (`shipping`), opening storage and what its
+errors mean (`remote_listing`), secrets (`fetching`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
+from dataset_pipeline.errors import PipelineError
 from dataset_pipeline.spec.places import Database, without_login
 from dataset_pipeline.storage.fetching import Secrets
-from dataset_pipeline.storage.releases import ReleaseFile
 from dataset_pipeline.storage.remote_listing import (
     ATTEMPTS,
     Passing,
-    _is_network,
-    _status,
     file_system,
     in_words,
     is_http,
+    is_network,
+    status,
 )
 
 BLOCK_BYTES = 8 * 2**20
@@ -49,28 +48,8 @@ class Destination:
     collected_at: dt.date | None = None
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a manifest says of its release: version, and files by path."""
-
-    version: str
-    files: Mapping[str, ReleaseFile]
-
-
-def manifest_of(data: bytes | None) -> Manifest | None:
-    """A manifest read; None for what is none, or names files outside its folder."""
-    try:
-        said = json.loads(data or b"")
-        files = {
-            str(path): ReleaseFile(str(path), str(facts["sha256"]), int(facts["bytes"]), facts["rows"])
-            for path, facts in sorted(said["files"].items())
-        }
-        version = str(said["version"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    if any(part in ("", ".", "..") or "\\" in part for path in files for part in path.split("/")):
-        return None
-    return Manifest(version, files)
+class Changed(PipelineError):
+    """A local file is not what the manifest says any more."""
 
 
 class Shelf:
@@ -95,6 +74,16 @@ class Shelf:
 
     def address(self, path: str = "") -> str:
         return "/".join(part for part in (self._root or "", self.name, path) if part or part is self._root)
+
+    def around(self, name: str) -> str | None:
+        """The address of a file `name` in this folder or one above it; None where none is seen, or may be."""
+        with in_words(self.target.path, self.secrets, self.name):
+            self.system.invalidate_cache()
+        lead = "/" * self.address().startswith("/")
+        parts = self.address().strip("/").split("/")
+        here = [lead + "/".join([*parts[:n], name]) for n in range(len(parts), 0, -1)]
+        # Folders above may be closed to us: what cannot be looked at is none of ours to judge.
+        return next((path for path in here if self.system.isfile(path)), None)
 
     def check(self) -> None:
         """Raises SpecError where the bucket is not there: storage would be made in silence, or looks empty."""
@@ -163,11 +152,20 @@ class Shelf:
             return None
         return digest.hexdigest(), size, lines
 
-    def write(self, path: str, source: Callable[[], IO[bytes]], note: Say = lambda _: None) -> None:
-        """Write a file in blocks and read it back. Tries again where the network fails, or other bytes came out."""
-        _trying(lambda: self._write(path, source, note))
+    def write(
+        self,
+        path: str,
+        source: Callable[[], IO[bytes]],
+        note: Say = lambda _: None,
+        sha256: str | None = None,
+    ) -> None:
+        """Write a file in blocks and read it back. Tries again where the network fails, or other bytes came out.
 
-    def _write(self, path: str, source: Callable[[], IO[bytes]], note: Say) -> None:
+        sha256: what the source has to be; a source of other bytes was changed, and is an error at once.
+        """
+        _trying(lambda: self._write(path, source, note, sha256))
+
+    def _write(self, path: str, source: Callable[[], IO[bytes]], note: Say, sha256: str | None) -> None:
         digest, size = hashlib.sha256(), 0
         address = self.address(path)
         with in_words(self.target.path, self.secrets, self._shown(path)), source() as local:
@@ -180,6 +178,8 @@ class Shelf:
                     digest.update(block)
                     size += len(block)
                     note(megabytes(size))
+                if sha256 is not None and digest.hexdigest() != sha256:
+                    raise self._changed(path)
             except BaseException:
                 # close() would keep the beginning as if it were the whole.
                 with suppress(Exception):
@@ -194,6 +194,12 @@ class Shelf:
                 str(self.secrets.failure(f"{name}: other bytes came out than went in.", "Run again."))
             )
 
+    def _changed(self, path: str) -> Changed:
+        what = f"{self._shown(path)}: was changed while it was published, after it had been verified."
+        return Changed(
+            str(self.secrets.failure(what, "Leave the release alone; `verify` it, then publish again."))
+        )
+
     def remove(self, path: str) -> None:
         with (
             in_words(self.target.path, self.secrets, self._shown(path)),
@@ -207,7 +213,7 @@ class Shelf:
 
 def _is_gone(error: BaseException) -> bool:
     """Whether a file is not there: fsspec calls every failed request of HTTP a missing file."""
-    return _status(error) in (None, 404, 410) and not _is_network(error)
+    return status(error) in (None, 404, 410) and not is_network(error)
 
 
 def _trying(do: Callable[[], _T]) -> _T:

@@ -18,10 +18,10 @@ from pathlib import Path
 from dataset_pipeline.errors import PipelineError, Problem, SpecError
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.storage import releases
-from dataset_pipeline.storage.files import sync
-from dataset_pipeline.storage.releases import LATEST, MANIFEST, ReleaseFile
-from dataset_pipeline.storage.shelf import BLOCK_BYTES, manifest_of
-from dataset_pipeline.storage.shipping import FOREIGN_REMEDY, STEP, Shipped, foreign, is_foreign
+from dataset_pipeline.storage.files import replace_file, sync
+from dataset_pipeline.storage.releases import LATEST, MANIFEST, ReleaseFile, manifest_of, strange
+from dataset_pipeline.storage.shelf import BLOCK_BYTES
+from dataset_pipeline.storage.shipping import FOREIGN_REMEDY, INSIDE_REMEDY, STEP, Shipped, foreign, inside
 
 _PART_PREFIX = ".publishing-"
 WAIT_SECONDS = 10.0
@@ -32,28 +32,32 @@ class NotWhole(PipelineError):
     """A file did not come out as it went in: the source or the disk changed under the copy."""
 
 
-def shelve(release: Path, target: Path) -> Shipped:
+def shelve(release: Path, data: bytes, target: Path) -> Shipped:
     """Copy a whole release to `<target>/<version>/` and point `<target>/latest` at it.
 
-    release: verified by the caller. Raises SpecError where something foreign is in the way, NotWhole; then, and on
+    release: verified by the caller; data: the manifest it was verified by. Raises SpecError where something foreign is in the way, NotWhole; then, and on
     Ctrl-C, the target is as it was.
     """
-    manifest = manifest_of((release / MANIFEST).read_bytes())
+    manifest = manifest_of(data)
     assert manifest is not None, "a verified release has a manifest"
     folder = target / manifest.version
     if folder.resolve() == release.resolve():
         raise SpecError([Problem(str(target), "is where the release is already.", "Name another TARGET.")])
+    real = target.resolve()
+    for above in (real, *real.parents):
+        if (above / MANIFEST).is_file():
+            raise SpecError([Problem(str(target), inside(str(above / MANIFEST)), INSIDE_REMEDY)])
     try:
         target.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise SpecError([Problem(str(target), "is no folder.", "Name a folder.")]) from None
-    _refuse_foreign(target, folder, manifest.version, manifest.files)
     with _alone(target):
+        _refuse_foreign(target, folder, manifest.files)
         for left_over in [*target.glob(f"{_PART_PREFIX}*"), *target.glob(f".{LATEST}-*")]:
             _remove(left_over)
         was_there = folder.is_dir() and releases.verify(folder).is_whole
         if not was_there:
-            _copy(release, target, folder, manifest.files)
+            _copy(release, data, target, folder, manifest.files)
         releases.point_latest(target, folder.name)
     total = sum(file.bytes for file in manifest.files.values())
     return Shipped(
@@ -61,7 +65,7 @@ def shelve(release: Path, target: Path) -> Shipped:
     )
 
 
-def _refuse_foreign(target: Path, folder: Path, version: str, files: Mapping[str, ReleaseFile]) -> None:
+def _refuse_foreign(target: Path, folder: Path, files: Mapping[str, ReleaseFile]) -> None:
     link = target / LATEST
     if link.exists() and not link.is_symlink():
         raise SpecError(
@@ -69,23 +73,22 @@ def _refuse_foreign(target: Path, folder: Path, version: str, files: Mapping[str
         )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise SpecError([Problem(str(folder), "is there and is no folder.", FOREIGN_REMEDY)])
-    if folder.is_dir():
-        there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()]
-        said = folder / MANIFEST
-        theirs = manifest_of(said.read_bytes()) if said.is_file() else None
-        if is_foreign(version, files, there, theirs):
-            raise SpecError([Problem(str(target), foreign(folder.name), FOREIGN_REMEDY)])
+    there = releases.entries(folder) if folder.is_dir() else {}
+    # A release has no links: one in the place of its file is somebody's too.
+    links = {path for path, kind in there.items() if kind in ("link", "device")}
+    if names := sorted({*strange(there, files), *strange(links, ())}):
+        raise SpecError([Problem(str(target), foreign(folder.name, names), FOREIGN_REMEDY)])
 
 
-def _copy(release: Path, target: Path, folder: Path, files: Mapping[str, ReleaseFile]) -> None:
+def _copy(release: Path, data: bytes, target: Path, folder: Path, files: Mapping[str, ReleaseFile]) -> None:
     part = Path(tempfile.mkdtemp(prefix=_PART_PREFIX, dir=target))
     aside = part.with_name(f"{part.name}-old")
     try:
         part.chmod(0o755)
-        names = [*files, MANIFEST]
-        for number, path in enumerate(names, 1):
-            REPORTER.get().phase(STEP, f"{number} of {len(names)} files")
-            _copy_file(release / path, part / path, files.get(path))
+        for number, (path, said) in enumerate(files.items(), 1):
+            REPORTER.get().phase(STEP, f"{number} of {len(files)} files")
+            _copy_file(release / path, part / path, said.sha256)
+        replace_file(part / MANIFEST, data)
         for inner in sorted({p.parent for p in part.rglob("*")} | {part}):
             sync(inner)
         if folder.exists():
@@ -103,18 +106,22 @@ def _copy(release: Path, target: Path, folder: Path, files: Mapping[str, Release
                 _remove(left_over)
 
 
-def _copy_file(source: Path, copy: Path, said: ReleaseFile | None) -> None:
+def _copy_file(source: Path, copy: Path, sha256: str) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with source.open("rb") as reader, copy.open("xb") as writer:
         while block := reader.read(BLOCK_BYTES):
             digest.update(block)
             writer.write(block)
-        writer.flush()
-        os.fsync(writer.fileno())
+    sync(copy)
     with copy.open("rb") as reader:
         came_out = hashlib.file_digest(reader, "sha256").hexdigest()
-    if came_out != digest.hexdigest() or (said is not None and came_out != said.sha256):
+    if digest.hexdigest() != sha256:
+        raise NotWhole(
+            f"{source}: was changed while it was published, after it had been verified. Nothing was published: leave the "
+            "release alone; `verify` it, then publish again."
+        )
+    if came_out != sha256:
         raise NotWhole(f"{source}: other bytes came out than went in. Nothing was published: run again.")
 
 

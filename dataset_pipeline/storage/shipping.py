@@ -9,7 +9,7 @@ A folder without a manifest is no release: while files come in there is none, so
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +19,19 @@ from typing import IO
 from dataset_pipeline.errors import PipelineError
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.storage.fetching import Secrets
-from dataset_pipeline.storage.releases import LATEST, MANIFEST, ReleaseFile, Verification, version_of
-from dataset_pipeline.storage.shelf import Destination, Manifest, Say, Shelf, manifest_of, megabytes
+from dataset_pipeline.storage.releases import (
+    LATEST,
+    MANIFEST,
+    NO_MANIFEST,
+    Manifest,
+    ReleaseFile,
+    Verification,
+    manifest_of,
+    strange,
+    unlike,
+    version_of,
+)
+from dataset_pipeline.storage.shelf import Destination, Say, Shelf, megabytes
 
 LATEST_FILE = "LATEST"
 """Names the newest version where there are no links; written after the manifest."""
@@ -38,42 +49,47 @@ class Shipped:
     bytes: int = 0
 
 
-def is_foreign(version: str, files: Iterable[str], there: Iterable[str], manifest: Manifest | None) -> bool:
-    """Whether a folder called like a release is not ours to complete or replace.
+def foreign(where: str, names: Sequence[str]) -> str:
+    """That a folder called like a release holds what is none of its files, in words: publishing deletes nothing of others.
 
-    It is ours where its manifest says so, or where it holds nothing but files of the release: an upload that died.
+    It is ours to complete or replace where it holds files of the release only: an upload that died, or a broken copy.
     """
-    strange = set(there) - set(files) - {MANIFEST}
-    return bool(strange) and (manifest is None or manifest.version != version)
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{where} is there and holds what is no part of the release: {shown}. Nothing was changed."
 
 
-def foreign(where: str) -> str:
-    return f"{where} is there and is no release: it holds other files. Nothing was changed."
+FOREIGN_REMEDY = "Move or delete that, or publish to another TARGET."
 
 
-FOREIGN_REMEDY = "Move or delete that folder, or publish to another TARGET."
+def inside(where: str) -> str:
+    return f"is a release, or lies in one ({where} is there): nothing is added to a release."
+
+
+INSIDE_REMEDY = "Name the folder that is to hold the releases, or another one."
 
 
 # --- publishing ---------------------------------------------------------------------------
 
 
-def ship(release: Path, target: Destination, secrets: Secrets, say: Say) -> Shipped:
+def ship(release: Path, data: bytes, target: Destination, secrets: Secrets, say: Say) -> Shipped:
     """Copy a whole release to `<target>/<version>/`, check every hash there, then name it in `<target>/LATEST`.
 
-    release: verified by the caller. say: told what could not be removed. What an upload that died left is completed.
-    Raises SpecError and UnreadableFile in words; then, and on Ctrl-C, what this call had uploaded is removed.
+    release: verified by the caller; data: the manifest it was verified by. say: told what could not be removed. What an
+    upload that died left is completed. Raises SpecError, UnreadableFile and Changed in words; then, and on Ctrl-C, what
+    this call had uploaded is removed.
     """
-    data = (release / MANIFEST).read_bytes()
     manifest = manifest_of(data)
     assert manifest is not None, "a verified release has a manifest"
     top = Shelf(target, secrets)
     top.check()
+    if (around := top.around(MANIFEST)) is not None:
+        raise secrets.problem(f"{top.where} {inside(around)}", INSIDE_REMEDY)
     shelf = top.below(manifest.version)
     REPORTER.get().phase(STEP, f"looking at {shelf.where}")
     there = shelf.listed()
     theirs = manifest_of(shelf.read(MANIFEST)) if MANIFEST in there else None
-    if is_foreign(manifest.version, manifest.files, there, theirs):
-        raise secrets.problem(foreign(shelf.where), FOREIGN_REMEDY)
+    if names := strange(there, manifest.files):
+        raise secrets.problem(foreign(shelf.where, names), FOREIGN_REMEDY)
     was_there = theirs is not None and verify_shelf(shelf).is_whole
     shipped = Shipped(shelf.where, True) if was_there else _upload(release, manifest, data, shelf, there, say)
     version = manifest.version.encode() + b"\n"
@@ -89,15 +105,15 @@ def _upload(
     kept = sent = 0
     try:
         # First of all the manifest: from here on nobody takes what is being replaced for a release.
-        for path in sorted(there.keys() - manifest.files.keys(), key=lambda p: (p != MANIFEST, p)):
-            shelf.remove(path)
+        if MANIFEST in there:
+            shelf.remove(MANIFEST)
         for number, file in enumerate(manifest.files.values(), 1):
             note = _noting(number, len(manifest.files), file)
             if there.get(file.path) == file.bytes and _is_same(shelf, file, note):
                 kept += 1
                 continue
             uploaded.append(file.path)
-            shelf.write(file.path, partial(_opened, release / file.path), note)
+            shelf.write(file.path, partial(_opened, release / file.path), note, file.sha256)
             sent += file.bytes
         uploaded.append(MANIFEST)
         shelf.write(MANIFEST, lambda: io.BytesIO(data))
@@ -164,9 +180,7 @@ def verify_shelf(shelf: Shelf) -> Verification:
     manifest = manifest_of(shelf.read(MANIFEST))
     name = shelf.where.rpartition("/")[2]
     if manifest is None:
-        return Verification(
-            name, 0, 0, (f"{shelf.where}/{MANIFEST}: is missing or no manifest: this is no whole release",)
-        )
+        return Verification(name, 0, 0, (f"{shelf.where}/{MANIFEST}: {NO_MANIFEST}",))
     problems, found, rows = [], [], 0
     for number, said in enumerate(manifest.files.values(), 1):
         sealed = shelf.seal(said.path, _noting(number, len(manifest.files), said))
@@ -174,15 +188,13 @@ def verify_shelf(shelf: Shelf) -> Verification:
             problems.append(f"{said.path}: is missing")
             continue
         sha256, size, lines = sealed
-        found.append(ReleaseFile(said.path, sha256, size, said.rows))
+        file = ReleaseFile(said.path, sha256, size, said.rows)
+        found.append(file)
         rows += said.rows or 0
-        if sha256 != said.sha256:
-            problems.append(
-                f"{said.path}: was changed (sha256 {sha256[:12]}, the manifest says {said.sha256[:12]})"
-            )
-        elif said.rows is not None and said.path.endswith(".jsonl") and lines != said.rows:
+        problems += unlike(file, said)
+        if sha256 == said.sha256 and said.path.endswith(".jsonl") and lines != said.rows:
             problems.append(f"{said.path}: holds {lines} rows, the manifest says {said.rows}")
-    extra = sorted(shelf.listed().keys() - manifest.files.keys() - {MANIFEST}) if shelf.can_list else []
+    extra = strange(shelf.listed(), manifest.files) if shelf.can_list else []
     problems += [f"{path}: does not belong to the release" for path in extra]
     if not problems and version_of(found) != manifest.version:
         problems.append(

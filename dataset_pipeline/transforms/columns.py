@@ -113,7 +113,7 @@ _MEASURED: dict[str, dict[str, tuple[str, str]]] = {
         "review": _REVIEW,
     },
     Step.SPLIT: {
-        "group_key": ("", "What never stands in two splits: equal within a group."),
+        "group_key": ("", "Hash of the name of its group: equal within a group, and a group never stands in two splits."),
         "shingles": ("shingles", "Distinct runs of words by which splits were compared, after cleaning."),
     },
 }  # fmt: skip

@@ -110,7 +110,7 @@ def learning_curve(
     """
     if not task.answers_are_labels:
         return Curve(
-            reason=f"answers of a {task.type} task are no labels: a small baseline cannot judge them"
+            reason=f"answers of the task type {task.type} are no labels: a small baseline cannot judge them"
         )
     learned = _ordered(train, seed)
     judged = _ordered(validation, seed)

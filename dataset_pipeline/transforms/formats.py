@@ -16,7 +16,8 @@ no way of writing JSON prevents it: Parquet does, and in chat and sharegpt the q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -30,6 +31,23 @@ Row = dict[str, Any]
 
 PREFERENCE = "preference"
 """The format of preference pairs, and the type of their task."""
+
+
+DataFiles = Mapping[str, Mapping[str, Sequence[str]]]
+"""Format to split to paths inside the release, shards in their order."""
+
+_DATA_FILE = re.compile(
+    r"(?P<format>[a-z]+)/(?P<split>train|validation|test)(?:-\d{5}-of-\d{5})?\.(?:jsonl(?:\.gz|\.zst)?|parquet)"
+)
+
+
+def data_files_of(paths: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """DataFiles among the paths of a release: what is called as `storage.releases` calls them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(paths):
+        if match := _DATA_FILE.fullmatch(path):
+            found.setdefault(match["format"], {}).setdefault(match["split"], []).append(path)
+    return found
 
 
 class Record(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import polars as pl
 
 from dataset_pipeline.records import MESSAGES
@@ -198,10 +199,17 @@ def compare(
     found = []
     for n, record in enumerate(records):
         for name, column in rows.items():
-            if column[n] is None or (record is not None and column[n] == made(name, record, named[n], task)):
+            if column[n] is None or (
+                record is not None and _is_same(column[n], made(name, record, named[n], task))
+            ):
                 continue
             found.append(_fault(n, name, column[n], record, named[n], task, owners))
     return found
+
+
+def _is_same(row: Any, expected: Row) -> bool:
+    """Whether two rows are alike, in the order of their keys too: == of dicts does not look at it."""
+    return bool(row == expected) and orjson.dumps(row) == orjson.dumps(expected)
 
 
 def _fault(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dataset_pipeline.records import DAILY_STEPS, RELEASE, Step
+from dataset_pipeline.records import DAILY_STEPS, RELEASE, Step, sha256_text
 from dataset_pipeline.transforms.card.whole import PairFacts
 from dataset_pipeline.transforms.diff.comparing import TEXT_SHA, text_sha
 
@@ -73,10 +73,17 @@ def provenance(
         measured = [c for c in table.columns if c not in _NOT_MEASURED]
         renamed = table.select("record_id", *(pl.col(c).alias(f"{step}_{c}") for c in measured))
         frame = frame.join(renamed, on="record_id", how="left")
+    frame = frame.with_columns(split_group_key=_hashed(frame["split_group_key"]))
     counted = tokens.select("record_id", pl.exclude("record_id").name.prefix(f"{RELEASE}_"))
     frame = frame.join(counted, on="record_id", how="left")
     names = ["record_id", "split", "row", *ORIGIN[1:], "license", "holder", "uses", "label"]
     return frame.select(*names, *(c for c in frame.columns if c not in names)).sort("record_id")
+
+
+def _hashed(keys: pl.Series) -> pl.Series:
+    """A group is what a source calls it, a person's address perhaps: a release says which records share one, not its name."""
+    names = {key: sha256_text("group", key)[:32] for key in keys.drop_nulls().unique()}
+    return keys.replace_strict(names, default=None, return_dtype=pl.String)
 
 
 _NOT_MEASURED = frozenset(

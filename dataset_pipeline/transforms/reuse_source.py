@@ -21,8 +21,8 @@ from dataset_pipeline.records import Split
 from dataset_pipeline.spec.licences import strictest as strictest_licence
 from dataset_pipeline.spec.meaning import TURN_LAYOUTS, semantic_problems
 from dataset_pipeline.spec.models import RANK_BY_KIND, Source, Spec
+from dataset_pipeline.transforms.formats import data_files_of
 
-_DATA_FILE = re.compile(r"(train|validation|test)(-\d+-of-\d+)?\.(jsonl|parquet)(\.gz|\.zst)?")
 _USES = ("train", "evaluate", "commercial", "redistribute")
 
 
@@ -82,11 +82,9 @@ def offered(manifest: Mapping[str, Any]) -> Offered:
     cannot: no hash covers a manifest."""
     files: dict[str, list[str]] = {}
     rows: dict[str, int] = {}
-    for path in sorted(manifest["files"]):
-        format_, _, name = path.rpartition("/")
-        if _DATA_FILE.fullmatch(name) and "/" not in format_:
-            files.setdefault(format_, []).append(path)
-            rows[path] = int(manifest["files"][path]["rows"])
+    for format_, splits in data_files_of(manifest["files"]).items():
+        files[format_] = sorted(path for paths in splits.values() for path in paths)
+        rows |= {path: int(manifest["files"][path]["rows"]) for path in files[format_]}
     spec = dict(manifest["spec"])
     if not isinstance(spec["task"]["type"], str):
         raise TypeError("task.type")

@@ -1,6 +1,7 @@
 """rights: what may be done with a release: the strictest of what its records allow.
 
-Lives here: rights of released records, summed up, and records that lack a use that is asked for. Keep out: what a
+Lives here: rights of released records, summed up; records that lack a use that is asked for, or ask for more than the
+licence of the release. Keep out: what a
 licence asks for (`spec.licences`), words (`card`, `attribution`), judging (`expectations.release`).
 """
 
@@ -58,8 +59,10 @@ class Grant:
 class ReleaseRights:
     """What may be done with a release.
 
-    uses: those that every released record allows; evaluate is asked of validation and test alone where there are any. asked: what the release is for. obligations: of all records together. license: the
-    spec's, else the strictest of the records; None without records. licenses: (expression, records), most first.
+    uses: those that every released record allows that is asked; evaluate is asked of validation and test only, so of
+    none where these are empty (`held_out`). asked: what the release is for. obligations: of all records together.
+    license: the spec's, else the strictest of the records, never one that is laxer; None without records. licenses:
+    (expression, records), most first.
     """
 
     uses: tuple[str, ...]
@@ -68,6 +71,11 @@ class ReleaseRights:
     license: str | None
     licenses: tuple[tuple[str, int], ...]
     grants: tuple[Grant, ...]
+
+    @property
+    def held_out(self) -> int:
+        """Records of validation and test."""
+        return sum(grant.held_out for grant in self.grants)
 
 
 def granted(released: pl.DataFrame, ingested: pl.DataFrame, batches: pl.DataFrame) -> pl.DataFrame:
@@ -135,7 +143,8 @@ def generator_words(generator: str | None) -> str | None:
 def strictest(granted: pl.DataFrame, license: str | None, asked: Sequence[str]) -> ReleaseRights:
     """The rights of a release.
 
-    granted: GRANT. license: `release.license` of the spec. asked: `release.uses`.
+    granted: GRANT. license: `release.license` of the spec; where a record asks for more (`license_laxer`), the
+    strictest of it and of the records stands in its place. asked: `release.uses`.
     """
     found = grants(granted)
     counts: dict[str, int] = {}
@@ -145,13 +154,22 @@ def strictest(granted: pl.DataFrame, license: str | None, asked: Sequence[str]) 
         counts[expression] = counts.get(expression, 0) + grant.records
         whole = whole | licences.obligations(grant.license)
     return ReleaseRights(
-        uses=tuple(use for use in USES if found and _allowed(use, found)),
+        uses=tuple(use for use in USES if found and not without(use, found)),
         asked=tuple(use for use in USES if use in asked),
         obligations=whole,
-        license=license if license is not None else licences.strictest(counts),
+        license=_license(license, counts, asked),
         licenses=tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         grants=found,
     )
+
+
+def _license(own: str | None, counts: Iterable[str], asked: Sequence[str]) -> str | None:
+    expressions = list(counts)
+    if own is not None and any(licences.lacking(own, one, asked) for one in expressions):
+        expressions.append(own)
+    elif own is not None:
+        return own
+    return licences.strictest(expressions)
 
 
 def _concerned(use: str, grant: Grant) -> int:
@@ -159,20 +177,11 @@ def _concerned(use: str, grant: Grant) -> int:
     return grant.held_out if use == "evaluate" else grant.records
 
 
-def _allowed(use: str, found: Iterable[Grant]) -> bool:
-    every = list(found)
-    concerned = [grant for grant in every if _concerned(use, grant)] or every
-    return all(use in grant.uses for grant in concerned)
-
-
 def without(use: str, found: Iterable[Grant]) -> dict[str, int]:
-    """Source to the records that lack a use, of those it is asked of, as `uses` of ReleaseRights counts."""
-    every = list(found)
-    held_out = any(_concerned(use, grant) for grant in every)
+    """Source to the records that lack a use, of those it is asked of: the one rule for uses, gate and card."""
     lacking: dict[str, int] = {}
-    for grant in every:
-        n = _concerned(use, grant) if held_out else grant.records
-        if n and use not in grant.uses:
+    for grant in found:
+        if use not in grant.uses and (n := _concerned(use, grant)):
             lacking[grant.source] = lacking.get(grant.source, 0) + n
     return dict(sorted(lacking.items()))
 
@@ -187,19 +196,65 @@ def uses_missing(granted: pl.DataFrame, asked: Sequence[str]) -> tuple[int, str 
     granted: GRANT. asked: `release.uses`. A record that lacks two uses counts once. The words: `commercial: source
     wiki (412 records)`, by use and source, at most MAX_CULPRITS; None where nothing lacks.
     """
+    found = grants(granted)
     lacking = 0
-    blamed: dict[tuple[str, str], int] = {}
-    for grant in grants(granted):
-        short = [use for use in USES if use in asked and use not in grant.uses and _concerned(use, grant)]
+    for grant in found:
+        short = [use for use in USES if use in asked and use not in grant.uses]
         # Who lacks more than evaluate lacks it for every record.
         lacking += max((_concerned(use, grant) for use in short), default=0)
-        for use in short:
-            key = (use, grant.source)
-            blamed[key] = blamed.get(key, 0) + _concerned(use, grant)
     words = [
-        f"{use}: source {source} ({n} {'record' if n == 1 else 'records'})"
-        for (use, source), n in sorted(blamed.items(), key=lambda item: (USES.index(item[0][0]), item[0][1]))
+        f"{use}: source {source} ({_records(n)})"
+        for use in USES
+        if use in asked
+        for source, n in without(use, found).items()
     ]
+    return lacking, _shown(words)
+
+
+def license_laxer(granted: pl.DataFrame, license: str | None, asked: Sequence[str]) -> tuple[int, str | None]:
+    """Released records whose licence asks for more than `license` passes on, and who is to blame, in words.
+
+    granted: GRANT; a batch may have an older, stricter licence than the spec has now. license: `release.license`;
+    None is the strictest of the records, so nothing lacks. asked: `release.uses`. The words: `source wiki
+    (412 records) under CC-BY-SA-4.0, which asks for share-alike`, by source and licence, at most MAX_CULPRITS.
+    """
+    if license is None:
+        return 0, None
+    blamed: dict[tuple[str, str], int] = {}
+    for grant in grants(granted):
+        key = (grant.source, grant.license)
+        blamed[key] = blamed.get(key, 0) + grant.records
+    lacking, words = 0, []
+    for (source, expression), n in sorted(blamed.items()):
+        if missing := licences.lacking(license, expression, asked):
+            lacking += n
+            asks = licences.lacking_words(missing, expression)
+            words.append(f"source {source} ({_records(n)}) under {expression}, which asks for {asks}")
+    return lacking, _shown(words)
+
+
+def _records(n: int) -> str:
+    return f"{n} {'record' if n == 1 else 'records'}"
+
+
+def _shown(words: Sequence[str]) -> str | None:
+    """The first MAX_CULPRITS and how many more; None for none."""
     rest = len(words) - MAX_CULPRITS
-    shown = words[:MAX_CULPRITS] + ([f"and {rest} more"] if rest > 0 else [])
-    return lacking, "; ".join(shown) or None
+    shown = [*words[:MAX_CULPRITS], *([f"and {rest} more"] if rest > 0 else [])]
+    return "; ".join(shown) or None
+
+
+RELEASED_RIGHTS = ["record_id", "split", "source", "license", "holder", "uses"]
+"""Columns of `provenance.parquet` that say what may be done with a record."""
+
+
+def granted_again(provenance: pl.DataFrame) -> pl.DataFrame:
+    """GRANT of a release as it was written; kind, basis and generator are not told there.
+
+    provenance: RELEASED_RIGHTS.
+    """
+    told = [
+        pl.col(name).cast(dtype) if name in RELEASED_RIGHTS else pl.lit(None, dtype).alias(name)
+        for name, dtype in GRANT.items()
+    ]
+    return provenance.select(told).sort("record_id")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from dataset_pipeline.records import IN_REVIEW, Split
+from dataset_pipeline.records import WAITING, Split
 from dataset_pipeline.transforms.card.facts import MIN_TEST_RECORDS, AgreementFacts, CardFacts
 from dataset_pipeline.transforms.card.markdown import (
     ALL,
@@ -108,7 +108,8 @@ def lengths(facts: CardFacts) -> str:
         said.append(f"Without an end token after the answer: {_n(tokens.without_end, 'record')}.")
     epochs = f"One epoch over train is {_n(tokens.train_tokens, 'token')}"
     if tokens.cost is not None:
-        epochs += f"; {_n(tokens.epochs, 'epoch')} at the spec's price cost about {tokens.cost:,.2f} {plain(tokens.currency or '')}".rstrip()
+        amount = f"about {tokens.cost:,.2f}" if tokens.cost >= 0.01 or tokens.cost == 0 else "less than 0.01"
+        epochs += f"; {_n(tokens.epochs, 'epoch')} at the spec's price cost {amount} {plain(tokens.currency or '')}".rstrip()
     return section("Lengths and tokens", table(["tokens", "number"], rows), " ".join(said), epochs + ".")
 
 
@@ -161,7 +162,11 @@ def personal_data(facts: CardFacts) -> str:
 
 def agreement(facts: CardFacts) -> str:
     """What annotators and reviewers did."""
-    waiting = {step: reasons[IN_REVIEW] for step, _, _, reasons in facts.funnel if reasons.get(IN_REVIEW)}
+    waiting = {
+        step: sum(n for reason, n in reasons.items() if reason in WAITING)
+        for step, _, _, reasons in facts.funnel
+        if any(reason in WAITING for reason in reasons)
+    }
     held = sum(
         n
         for step, _, _, reasons in facts.funnel

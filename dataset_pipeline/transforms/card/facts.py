@@ -117,6 +117,8 @@ class CardFacts:
     """Days that are released with rows of an earlier spec, input or version."""
     settings: Sequence[tuple[str, str]]
     versions: Mapping[str, str]
+    seal: str = ""
+    """transforms.sealing: of what the manifest says beside clock values."""
     tokens: TokenFacts | None = None
     agreement: AgreementFacts | None = None
     """None where nobody annotated."""

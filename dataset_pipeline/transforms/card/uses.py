@@ -65,12 +65,18 @@ def sources(facts: CardFacts) -> str:
 def rights(facts: CardFacts) -> str:
     """The strictest of the records: uses, obligations, licence."""
     own = facts.rights
+    # Asked of validation and test only: where these are empty, nobody has said that a record may be evaluated on.
+    unasked = ("evaluate",) if not own.held_out and "evaluate" in own.uses else ()
     lines = [
         f"Released for: {_uses(own.asked)}.",
-        f"Every record allows: {_uses(own.uses)}.",
+        f"Every record allows: {_uses(tuple(use for use in own.uses if use not in unasked))}.",
         f"Some records do not allow: {_uses(tuple(use for use in USES if use not in own.uses))}.",
         f"Licence of the release: {linked(own.license) if own.license else 'none, since it holds no record'}.",
     ]
+    if unasked:
+        lines.append(
+            f"Not asked: {_uses(unasked)}. Validation and test hold no record; what each source allows is said above."
+        )
     lines += [
         f"{OBLIGATION_WORDS[name].capitalize()}: {LICENCE_TEXT[name]}."
         for name in OBLIGATION_WORDS
@@ -107,7 +113,7 @@ def uses(facts: CardFacts) -> str:
     task = facts.task
     spoken = announced_languages(facts)
     labels = [label for label, counts in sorted(facts.labels.items()) if sum(counts.values())]
-    intended = [f"Teaching a model this behaviour, a {task.type} task: {plain(task.behavior)}"]
+    intended = [f"Teaching a model this behaviour (task type {task.type}): {plain(task.behavior)}"]
     held_out = facts.splits.get(Split.VALIDATION.value) or facts.splits.get(Split.TEST.value)
     if held_out and "evaluate" in facts.rights.uses:
         intended.append("Choosing a model on validation, and judging it once on test.")
@@ -130,6 +136,8 @@ def uses(facts: CardFacts) -> str:
 def _excluded(facts: CardFacts, spoken: list[str], labels: list[str]) -> list[str]:
     own = facts.rights
     lines = []
+    if own.grants and not own.held_out:
+        lines.append("Judging a model on held-out records: validation and test hold none.")
     for use in USES:
         if use not in own.uses:
             lines.append(

@@ -31,6 +31,7 @@ from dataset_pipeline.transforms.card.markdown import (
     table,
 )
 from dataset_pipeline.transforms.card.words import FILES, REASON_WORDS
+from dataset_pipeline.transforms.sealing import seal_line
 from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info
 
 __all__ = ["AgreementFacts", "CardFacts", "PairFacts", "ReviewFacts", "SourceFacts", "card"]
@@ -179,8 +180,8 @@ def _rebuilding(facts: CardFacts) -> str:
     return section(
         "Versions and how to rebuild",
         "Made by dataset_pipeline from one spec file. `manifest.json` holds the spec, the sha256 of every input file and of "
-        "every file of the release; the name of the release's folder is a hash over them all. The same files, spec and "
-        "versions give the same bytes:",
+        "every file of the release; the name of the release's folder is a hash over them all but `manifest.json`, which holds "
+        "the time. The same files, spec and versions give the same bytes:",
         code(
             "console",
             "dataset-pipeline check --spec dataset.yaml\n"
@@ -188,4 +189,5 @@ def _rebuilding(facts: CardFacts) -> str:
             "dataset-pipeline verify releases/latest --rebuild",
         ),
         table(["made with", "version"], versions, "libraries"),
+        seal_line(facts.seal),
     )

@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 import polars as pl
 
+from dataset_pipeline.transforms.diff.manifests import files_of, items, mapping, name_of, reads_names
+
 SPLIT, LABEL, TEXT = "split", "label", "text"
 NOT_COLLECTED = "not_collected"
 """Of a row that is out: the later release knows nothing of it, also not among the dropped."""
@@ -25,11 +27,12 @@ TEXT_SHA = "text_sha"
 PROVENANCE = ("record_id", "source", "day", "uri", "label", "split")
 OPTIONAL = (
     TEXT_SHA, "collected_label", "filter_review", "decontaminate_review", "label_review", "label_label_origin",
-    "split_group_key",
+    "split_group_key", "content_sha", "normalize_pii_counts", "normalize_changes",
 )  # fmt: skip
 """Columns of provenance.parquet that tell more; a release of an older version may lack them."""
+COUNTED = {"normalize_pii_counts": "pii", "normalize_changes": "changes"}
+"""Those of them that hold records.COUNT, and their names in `causes`."""
 DROPPED = ("record_id", "step", "reason", "detail")
-INPUT = ("source", "day", "uri", "sha256")
 _SEALED = ("messages", "rejected", "prompt_turns", "label")
 
 
@@ -195,27 +198,38 @@ class Differences:
     """Days (ISO text) that each release lacks."""
     uses_lock: bool
     """Whether a split lock had a say in one of them."""
+    has_names: bool = True
+    """Whether every source of both specs has a name."""
+    reads_names: frozenset[str] = frozenset()
+    """Sources that take something from the names of their files."""
 
 
 def differences(
     before: Mapping[str, Any], after: Mapping[str, Any], specs: tuple[Mapping[str, Any], Mapping[str, Any]]
 ) -> Differences:
     """before, after: manifests. specs: their specs with every default, so that a key which came or went shows what it was."""
-    sides = (before, after)
-    contents = [side.get("contents") or {} for side in sides]
-    sources, missing = (
-        [frozenset(str(one["name"]) for one in spec.get("sources", ())) for spec in specs],
-        [frozenset(map(str, side.get("missing_days", ()))) for side in sides],
-    )
+    contents = [mapping(side.get("contents")) for side in (before, after)]
+    named = [[name_of(one) for one in items(spec.get("sources"))] for spec in specs]
+    sources = [frozenset(name for name in names if name is not None) for names in named]
+    missing = [frozenset(map(str, items(side.get("missing_days")))) for side in (before, after)]
+    strategies = [mapping(spec.get("split")).get("strategy", "hash") for spec in specs]
+    read = [
+        frozenset(
+            str(name_of(one)) for one in items(spec.get("sources")) if reads_names(mapping(one).get("fields"))
+        )
+        for spec in specs
+    ]
     return Differences(
         spec=tuple(spec_differences(*specs)),
-        inputs=tuple(input_differences(before["inputs"], after["inputs"])),
-        versions=tuple(spec_differences(before["versions"], after["versions"])),
+        inputs=tuple(input_differences(files_of(before), files_of(after))),
+        versions=tuple(spec_differences(mapping(before.get("versions")), mapping(after.get("versions")))),
         contents=tuple(spec_differences(*contents)) if all(contents) else (),
         has_contents=all(contents),
         sources=(sources[0], sources[1]),
         not_made=(missing[0], missing[1]),
-        uses_lock=any(spec.get("split", {}).get("strategy") == "stratified" for spec in specs),
+        uses_lock=any(strategy != "hash" for strategy in strategies),
+        has_names=all(None not in names for names in named),
+        reads_names=read[0] | read[1],
     )
 
 

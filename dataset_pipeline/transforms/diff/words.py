@@ -49,12 +49,6 @@ def review_words(said: str | None) -> Cause:
     return REVIEW, f"{facts.get('verdict') or 'a verdict'} in {facts.get('file') or 'a review'}"
 
 
-def of_word(leaves: list[Leaf], word: str | None) -> list[Leaf]:
-    """Of changed aliases only the one for the word that the source uses, where it is among them."""
-    own = [leaf for leaf in leaves if word and leaf.path == f"label.aliases.{word.strip().casefold()}"]
-    return own or leaves
-
-
 def leaves_words(leaves: Sequence[Leaf]) -> str:
     shown = [_leaf_words(leaf) for leaf in leaves[:SHOWN_LEAVES]]
     more = len(leaves) - SHOWN_LEAVES
