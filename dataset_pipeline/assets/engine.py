@@ -72,8 +72,8 @@ class Outcome:
 class GateClosed(BadDay):
     """A critical expectation failed: nothing of the step was published."""
 
-    def __init__(self, step: str, days: Sequence[Day], judgements: Sequence[Judgement]):
-        self.judgements = tuple(judgements)
+    def __init__(self, step: str, days: Sequence[Day], judgements: Sequence[Judgement], note: str = ""):
+        self.judgements, self.note = tuple(judgements), note
         blocking = [j for j in judgements if j.blocks]
         wanted = [str(day) for day in days]
         blamed: dict[str, list[str]] = {}
@@ -85,7 +85,7 @@ class GateClosed(BadDay):
 
     def __str__(self) -> str:
         messages = dict.fromkeys(m for texts in self.days.values() for m in texts)
-        return "\n".join(messages)
+        return "\n".join([*messages, *([self.note] if self.note else [])])
 
 
 def context_of(project: Project) -> Context:

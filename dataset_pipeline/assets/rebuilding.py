@@ -9,7 +9,6 @@ together (`transforms.rights`).
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,16 +27,15 @@ from dataset_pipeline.spec.params import release_formats
 from dataset_pipeline.storage import releases
 from dataset_pipeline.transforms import rights
 from dataset_pipeline.transforms.diff.comparing import TEXT_SHA
+from dataset_pipeline.transforms.formats import data_files_of
 from dataset_pipeline.transforms.rebuilding import EASIEST_FIRST, PARQUET, Fault, Named, compare
+from dataset_pipeline.transforms.sealing import seal_in, seal_of
 
 STEP = "verify"
 MAX_SHOWN = 20
 """Faults that are named one by one, of rows and of rows that could not be checked."""
 _ROWS_AT_ONCE, _CHARS_AT_ONCE = 1_000, 4_000_000
 """Rows, and characters of one format, that are Python values at one time."""
-_DATA_FILE = re.compile(
-    r"(?P<format>[a-z]+)/(?P<split>[a-z]+)(?:-\d{5}-of-\d{5})?\.(?:jsonl(?:\.gz|\.zst)?|parquet)"
-)
 _WORDS = {
     "another_record": "is not record {record}, which provenance names here, but {owner}",
     "other_label": "holds record {record} with another label than provenance names",
@@ -86,7 +84,8 @@ def check_rows(folder: Path) -> RowCheck:
             f"{error}: is missing or is none: nothing says what the rows of this release are"
         )
         return check
-    said, listed = manifest.said, _data_files(manifest.files)
+    said, listed = manifest.said, data_files_of(manifest.files)
+    _check_seal(folder, said, check)
     _check_counts(manifest, provenance, dropped, check)
     try:
         spec = Spec.model_validate_json(json.dumps(said["spec"]))
@@ -116,6 +115,20 @@ def check_rows(folder: Path) -> RowCheck:
     return check
 
 
+def _check_seal(folder: Path, said: Mapping[str, Any], check: RowCheck) -> None:
+    """The card holds a hash over what the manifest says of spec, inputs, rights and counts."""
+    try:
+        seal = seal_in((folder / "README.md").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # the card's own hash is compared elsewhere
+    if seal is None:
+        check.not_checked.append("spec and inputs of the manifest: the card is of a version that sealed none")
+    elif seal != seal_of(said):
+        check.problems.append(
+            f"{releases.MANIFEST}: says other things of spec, inputs, rights, counts, tokens or versions than when the card was written"
+        )
+
+
 _Columns = dict[str, pl.DataType | type[pl.DataType]]
 _PROVENANCE: _Columns = {
     "record_id": pl.String, "split": pl.String, "row": pl.Int64, "label": pl.String, "source": pl.String, "day": pl.Date,
@@ -136,16 +149,6 @@ def _table(folder: Path, path: str, needed: _Columns) -> pl.DataFrame:
         return rows.select(pl.col(name).cast(dtype) for name, dtype in wanted.items()).collect()
     except (OSError, pl.exceptions.PolarsError):
         raise _NoTable(path) from None
-
-
-def _data_files(files: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """Format to split to paths, shards in their order."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(files):
-        match = _DATA_FILE.fullmatch(path)
-        if match and match["split"] in set(Split):
-            found.setdefault(match["format"], {}).setdefault(match["split"], []).append(path)
-    return found
 
 
 # --- what the manifest says of the records ------------------------------------------------

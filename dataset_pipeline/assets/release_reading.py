@@ -23,9 +23,8 @@ from dataset_pipeline.transforms.diff import causes, comparing, tallies
 from dataset_pipeline.transforms.diff.manifests import INPUT, mapping
 
 UNREADABLE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-    pl.exceptions.PolarsError,
-)  # fmt: skip
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pl.exceptions.PolarsError,
+)  # fmt: skip  # fmt: skip
 """What reading a release raises that is not whole."""
 
 _PROVENANCE_FILE, _DROPPED_FILE = "provenance.parquet", "dropped.parquet"

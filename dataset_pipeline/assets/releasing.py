@@ -121,7 +121,12 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         checks = check_rows(RELEASE, judgements)
         if any(j.blocks for j in judgements):
             context.warehouse.record_checks(checks, [None], run_id)
-            raise GateClosed(RELEASE, ["all"], judgements)  # type: ignore[list-item]
+            kept = writer.refuse()
+            note = (
+                f"What was written lies in {kept.relative_to(context.project.root)} until the next try; its provenance.parquet "
+                "names every record with what was measured."
+            )
+            raise GateClosed(RELEASE, ["all"], judgements, note)  # type: ignore[list-item]
         manifest = manifest_of(writer, told, run_id, now, loaded_back(loaded, data_files))
         _refuse_if_moved(context, latest)
         folder = writer.finish(manifest)

@@ -279,7 +279,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
                 str(entry["sha256"]),
                 int(entry["rows_read"]),
             )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise broken(path, "is missing or no manifest") from None
     return dict(manifest)
 

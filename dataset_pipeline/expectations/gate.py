@@ -81,7 +81,8 @@ class Judgement:
         if self.days:
             parts.append(f"on {', '.join(self.days[:10])}" + (" and more" if len(self.days) > 10 else ""))
         if self.record_ids:
-            parts.append(f"records {', '.join(self.record_ids)}")
+            more = " and more" if len(self.record_ids) >= MAX_NAMED else ""
+            parts.append(f"records {', '.join(self.record_ids)}{more}")
         return " ".join(parts) + f". {e.fault}"
 
 

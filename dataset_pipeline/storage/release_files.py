@@ -176,7 +176,7 @@ def count_rows(path: Path) -> int:
     if path.suffix != ".parquet":
         return sum(1 for _ in read_lines(path))
     try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
     except pl.exceptions.PolarsError:
         raise ValueError("is no whole Parquet file") from None
 

@@ -46,6 +46,8 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
+REFUSED = ".refused"
+"""Files of a release whose gate closed: its provenance.parquet names every record with what was measured."""
 _PART_PREFIX = ".writing-"
 
 
@@ -64,7 +66,9 @@ class Writer:
 
     def __init__(self, releases: Path):
         releases.mkdir(parents=True, exist_ok=True)
-        for left_over in [*releases.glob(f"{_PART_PREFIX}*"), *releases.glob(f".{LATEST}-*")]:
+        for left_over in [
+            *releases.glob(f"{_PART_PREFIX}*"), *releases.glob(f".{LATEST}-*"), *releases.glob(REFUSED)
+        ]:  # fmt: skip
             # A run that died while writing: nobody else writes, the run lock is ours.
             if left_over.is_symlink():
                 left_over.unlink()
@@ -143,6 +147,10 @@ class Writer:
 
     def abandon(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def refuse(self) -> Path:
+        """Leave what was written for inspection, without a manifest, until the next release is written."""
+        return self.folder.rename(self.releases / REFUSED)
 
     def finish(self, manifest: Mapping[str, Any]) -> Path:
         """Add the manifest, sync, rename to `releases/<version>`, point `latest` at it.
