@@ -20,6 +20,7 @@ from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.storage.releases import ReleaseFile, count_rows, version_of
 from dataset_pipeline.transforms.diff.comparing import text_sha
 from dataset_pipeline.transforms.formats import jsonl_lines, parquet_rows
+from dataset_pipeline.transforms.sealing import seal_in, seal_line, seal_of
 
 DAY = dt.date(2026, 3, 2)
 Turns = list[dict[str, str]]
@@ -124,6 +125,10 @@ def sealed(folder: Path, spec: dict[str, Any] | None = None, **changes: Any) -> 
                    "terms_known": True, "licenses": [{"license": "MIT", "records": released}]},
     } | changes  # fmt: skip
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    card = folder / "README.md"
+    if card.is_file() and seal_in(card.read_bytes().decode(errors="replace")) != seal_of(manifest):
+        card.write_text(f"# small\n\n{seal_line(seal_of(manifest))}\n", encoding="utf-8")
+        return sealed(folder, spec, **changes)
     target = folder.with_name(str(manifest["version"]))
     folder.rename(target)
     return target

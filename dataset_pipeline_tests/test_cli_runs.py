@@ -121,6 +121,7 @@ def test_cli_init_overwrites_nothing(tmp_path: Path) -> None:
 # --- parts of a run -----------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_cli_run_for_days_and_steps_makes_these_alone(tmp_path: Path) -> None:
     path = make_project(tmp_path / "project")
     one = call("run", path, "--json", "--from", "2026-03-02", "--to", "2026-03-02")

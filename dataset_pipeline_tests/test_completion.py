@@ -83,7 +83,16 @@ def test_completion_offers_the_steps() -> None:
 def test_completion_offers_commands_options_and_words() -> None:
     assert completed([], "ro") == ["rollback"]
     assert completed(["run"], "--f") == ["--from"]
-    assert completed(["schema"], "") == ["spec", "check", "run", "status", "explain", "preview", "diff"]
+    assert completed(["schema"], "") == [
+        "spec",
+        "check",
+        "run",
+        "status",
+        "explain",
+        "preview",
+        "diff",
+        "reuse",
+    ]
     assert completed(["completion"], "b") == ["bash"]
 
 

@@ -123,7 +123,7 @@ def test_curve_learns_from_max_rows_at_most_and_says_of_how_many() -> None:
 @pytest.mark.parametrize(
     ("train", "validation", "task", "said"),
     [
-        (records(100, "t"), records(50, "v"), Task(behavior="x", type="chat"), "chat task are no labels"),
+        (records(100, "t"), records(50, "v"), Task(behavior="x", type="chat"), "task type chat are no labels"),
         (records(100, "t"), records(0, "v"), TASK, "no validation record"),
         (records(100, "t", labels=("bug",)), records(50, "v"), TASK, "fewer than two labels"),
         (records(0, "t"), records(50, "v"), TASK, "fewer than two labels"),

@@ -279,6 +279,7 @@ def test_diff_of_a_source_without_a_name_is_told_and_blames_no_source(tmp_path: 
     }  # fmt: skip
 
 
+@pytest.mark.faults
 def test_diff_of_a_manifest_with_any_key_gone_or_of_another_type_ends_without_a_traceback(
     tmp_path: Path,
 ) -> None:

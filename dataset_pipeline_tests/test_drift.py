@@ -146,6 +146,7 @@ def test_drift_accepted_with_a_reason_lets_the_day_through(project: Path) -> Non
     assert "warning: ingest.columns_keep_type" in result.output
 
 
+@pytest.mark.faults
 def test_drift_new_column_is_noted_and_nothing_else(project: Path) -> None:
     path = make_project(project, spec(), third_day(lambda row: row | {"mood": "good"}))
     result = call("run", path)
@@ -156,6 +157,7 @@ def test_drift_new_column_is_noted_and_nothing_else(project: Path) -> None:
 # --- rejects, told --------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_rejects_first_of_each_kind_is_printed_and_status_counts_them(project: Path) -> None:
     bad = b'{"id": 1,\n{"id": 2,\n[1]\n' + jsonl([{"id": "x", "text": None, "label": "bug"}])
     files = CLEAN | {f"sources/{DAYS[1]}.jsonl": bad + CLEAN[f"sources/{DAYS[1]}.jsonl"]}
@@ -206,6 +208,7 @@ def test_drift_values_in_place_of_a_header_are_not_repeated(project: Path) -> No
     assert "say `header: false`" in result.output
 
 
+@pytest.mark.faults
 def test_intake_small_files_are_staged_together(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stagings: list[int] = []
     whole = Warehouse.stage_part

@@ -519,6 +519,7 @@ def test_erasure_housekeeping_withdrawn_verdict_rewrites_nothing(context):
 # --- through the command line -------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_erasure_end_to_end_leaves_the_raw_files_and_the_old_release_only(tmp_path):
     spec = project(tmp_path)
     assert scenario.call("run", spec).exit_code == 0

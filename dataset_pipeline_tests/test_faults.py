@@ -230,6 +230,7 @@ DEATHS = (
 """Where each process of one project dies: within a step, after publishing, and after every step."""
 
 
+@pytest.mark.faults
 def test_killed_between_any_two_steps_the_next_run_ends_the_same(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "dying")
     for point in (*DEATHS, ""):
@@ -298,6 +299,7 @@ def test_killed_at_40_random_moments_the_next_run_ends_the_same(whole: Whole, tm
 # --- two at once ----------------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_two_runs_at_once_both_end_well_and_leave_what_one_leaves(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "two")
     processes = [start(root), start(root)]

@@ -356,7 +356,7 @@ def test_read_lines_of_a_file_cut_off_names_no_text(
 def test_verify_a_manifest_that_fits_a_file_of_no_json_is_told(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     [path] = writer.jsonl("chat", "train", [b'{"a": 1}\n', b'{"a": NaN}\n'], "none", BIG)
-    files = {path: {"sha256": writer.files[path].sha256, "bytes": 1, "rows": 2}}
+    files = {path: {"sha256": writer.files[path].sha256, "bytes": writer.files[path].bytes, "rows": 2}}
     folder = writer.finish({"version": writer.version(), "files": files})
     assert verify(folder).problems == ("chat/train.jsonl: line 2 is not JSON",)
 

@@ -156,7 +156,7 @@ def test_outputs_every_command_with_json_has_a_schema() -> None:
         name for name, command in main.commands.items() if any("--json" in p.opts for p in command.params)
     }
     [choice] = [p.type for p in main.commands["schema"].params if p.name == "output"]
-    assert {"spec", *taking} == set(choice.choices)  # type: ignore[attr-defined]
+    assert {"spec", "reuse", *taking} == set(choice.choices)  # type: ignore[attr-defined]
     assert schema("spec") == json.loads(call("schema").stdout)
 
 

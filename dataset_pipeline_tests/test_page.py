@@ -303,6 +303,7 @@ def test_page_says_that_the_comparison_could_not_be_made_and_is_mended_with_the_
     assert (root / "report.html").read_bytes() == whole
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("which", ["latest", "before"])
 def test_page_of_a_manifest_with_any_key_gone_or_of_another_type_is_still_written(
     root: Path, which: str, monkeypatch: pytest.MonkeyPatch

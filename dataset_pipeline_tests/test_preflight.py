@@ -271,7 +271,7 @@ def test_preflight_tells_what_it_does_and_what_no_gate_asks(
         REPORTER.reset(token)
     assert phases == [f"release: loading {name} back" for name in ("chat", "alpaca", "parquet")]
     assert [note.split(" is larger")[0] for note in notes[:2]] == ["chat/test.jsonl", "chat/train.jsonl"]
-    assert notes[2].startswith("OpenAI and LLaMA-Factory read no packed files")
+    assert notes[2].startswith("OpenAI reads no packed files")
 
 
 def test_preflight_fields_in_another_order_are_the_same_turns() -> None:

@@ -234,6 +234,19 @@ def test_odd_release_has_the_same_bytes_when_it_is_built_again(
     assert small.release_hashes(again) == small.release_hashes(odd.root)
 
 
+@pytest.mark.parametrize("key", ["spec", "rights", "tokens", "missing_days"])
+def test_odd_release_with_a_manifest_that_was_rewritten_is_not_whole(
+    odd: Odd, tmp_path: Path, key: str
+) -> None:
+    folder = tmp_path / odd.folder.name
+    shutil.copytree(odd.folder, folder)
+    assert check_rows(folder).problems == []
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest[key] = manifest["spec"] | {"decisions": []} if key == "spec" else None
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert any("than when the card was written" in problem for problem in check_rows(folder).problems)
+
+
 # --- answers that are dates -------------------------------------------------------------------------
 
 
@@ -252,9 +265,13 @@ def test_answers_that_are_dates_close_the_gate_of_the_formats_that_cannot_hold_t
         and "completion" in str(closed.value)
         and "2024-01" not in str(closed.value)
     )
-    assert not (root / "releases" / "latest").exists() and list((root / "releases").iterdir()) == []
+    assert [left.name for left in (root / "releases").iterdir()] == [".refused"], "no release, no link"
+    refused = root / "releases" / ".refused"
+    assert "releases/.refused" in str(closed.value) and not (refused / "manifest.json").exists()
+    assert pl.read_parquet(refused / "provenance.parquet")["record_id"].n_unique() == 20
     project(tmp_path, rows, task, release={"formats": ["chat", "sharegpt", "parquet"]})
     run(root)
+    assert not refused.exists()
     found = loaded(small.release_folder(root), tmp_path / "cache")
     for name, splits in found.items():
         said = sorted(turns_of(name, row) for part in splits.values() for row in part)

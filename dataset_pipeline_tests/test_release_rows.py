@@ -272,7 +272,6 @@ def test_card_front_matter_is_yaml_whose_files_are_there(project: Path) -> None:
         "chat",
         "alpaca",
         "completion",
-        "parquet",
     ]
     assert [config for config in facts["configs"] if config.get("default")] == facts["configs"][:1]
     for config in facts["configs"]:

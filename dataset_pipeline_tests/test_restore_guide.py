@@ -81,6 +81,7 @@ def test_cache_is_made_again_and_changes_nothing(made: Path, project: Path) -> N
     assert version(project) == version(made)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "harm",
     [

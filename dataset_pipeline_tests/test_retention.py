@@ -186,6 +186,7 @@ def test_retention_dedup_with_shingles_is_dedup_with_texts():
         assert dedup.dedup(new, prints, history, pairs, purged, PARAMS).equals(expected)
 
 
+@pytest.mark.faults
 def test_retention_removed_texts_change_no_later_day_and_no_release(tmp_path, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     on(monkeypatch, "2026-05-01")

@@ -82,6 +82,7 @@ def test_rollback_holds_until_the_spec_changes(made: Made, tmp_path: Path) -> No
     assert last_json(call("status", copy.path, "--json"))["rolled_back"] is None
 
 
+@pytest.mark.faults
 def test_rollback_holds_until_the_data_change(made: Made, tmp_path: Path) -> None:
     copy = made.copy(tmp_path)
     assert call("rollback", copy.path, copy.old).exit_code == 0

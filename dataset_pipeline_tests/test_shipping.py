@@ -66,6 +66,16 @@ def expected(release: Path) -> dict[str, bytes]:
 # --- a folder -----------------------------------------------------------------------------
 
 
+def test_publish_of_a_url_that_lacks_a_slash_is_refused(release: Path, tmp_path: Path) -> None:
+    result = call("publish", release, "s3:/bucket/sets")
+    assert result.exit_code == 2 and "Write s3://…" in result.output
+
+
+def test_verify_of_a_folder_of_versions_is_that_of_its_latest(release: Path, tmp_path: Path) -> None:
+    assert call("publish", release, tmp_path / "shelf").exit_code == 0
+    assert f"{release.name}: whole." in call("verify", tmp_path / "shelf").output
+
+
 def test_publish_folder_is_a_whole_copy_and_latest_points_at_it(release: Path, tmp_path: Path) -> None:
     target = tmp_path / "a" / "shelf"
     result = call("publish", release, target)

@@ -60,6 +60,7 @@ class _Backwards(random.Random):
         x.reverse()
 
 
+@pytest.mark.faults
 @settings(max_examples=2, deadline=None, derandomize=True, database=None)
 @given(
     cuts=st.lists(st.booleans(), min_size=4, max_size=4),

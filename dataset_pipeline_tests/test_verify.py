@@ -270,7 +270,10 @@ def test_verify_lying_manifest_is_named_leaf_by_leaf(tmp_path: Path) -> None:
             assert result.exit_code == 1 and f"manifest.json: {part} says" in result.output
     path.write_text(json.dumps({key: said for key, said in honest.items() if key != "rights"}))
     result = verify(folder)
-    assert result.exit_code == 0 and "not checked: the rights: the manifest says nothing" in result.output
+    assert "not checked: the rights: the manifest says nothing" in result.output
+    assert result.exit_code == 1 and "than when the card was written" in result.output, (
+        "the seal tells all the same"
+    )
 
 
 def test_verify_terms_of_licences_are_compared_with_the_same_version_only(tmp_path: Path) -> None:
@@ -278,7 +281,8 @@ def test_verify_terms_of_licences_are_compared_with_the_same_version_only(tmp_pa
     path = folder / "manifest.json"
     honest = json.loads(path.read_text())
     lie = honest["rights"] | {"license": "CC0-1.0", "obligations": []}
-    path.write_text(json.dumps(honest | {"rights": lie, "versions": {"dataset_pipeline": "0.0.1"}}))
+    folder = sealed(folder, rights=lie, versions={"dataset_pipeline": "0.0.1"})
+    path = folder / "manifest.json"
     result = verify(folder)
     assert result.exit_code == 0 and "not checked: what its licences ask for" in result.output
     path.write_text(json.dumps(honest | {"rights": lie | {"uses": []}, "versions": {}}))

@@ -122,10 +122,10 @@ def _check_seal(folder: Path, said: Mapping[str, Any], check: RowCheck) -> None:
     except (OSError, ValueError):
         return  # the card's own hash is compared elsewhere
     if seal is None:
-        check.not_checked.append("spec and inputs of the manifest: the card is of a version that sealed none")
+        check.not_checked.append("the spec in the manifest: the card is of a version that sealed none")
     elif seal != seal_of(said):
         check.problems.append(
-            f"{releases.MANIFEST}: says other things of spec, inputs, rights, counts, tokens or versions than when the card was written"
+            f"{releases.MANIFEST}: says other things of spec, rights, counts, tokens or versions than when the card was written"
         )
 
 

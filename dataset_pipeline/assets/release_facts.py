@@ -205,7 +205,7 @@ def loaded_back(found: Preflight, data_files: DataFiles) -> dict[str, Any]:
 def told_by_manifest(
     context: Context, content: Content, params: ReleaseParams, status: Status, facts: CardFacts
 ) -> dict[str, Any]:
-    """The part of manifest.json that two builds of one release agree on (transforms.sealing.SEALED)."""
+    """What manifest.json says of data, spec and versions; transforms.sealing seals what all builds of one release agree on."""
     inputs = content.batches.select(
         "source", "day", "uri", "sha256", "bytes", "rows_read", "rows_ingested", "rows_rejected", "license"
     )

@@ -123,7 +123,7 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
             context.warehouse.record_checks(checks, [None], run_id)
             kept = writer.refuse()
             note = (
-                f"What was written lies in {kept.relative_to(context.project.root)} until the next try; its provenance.parquet "
+                f"What was written lies in {kept.parent.name}/{kept.name} until the next try; its provenance.parquet "
                 "names every record with what was measured."
             )
             raise GateClosed(RELEASE, ["all"], judgements, note)  # type: ignore[list-item]

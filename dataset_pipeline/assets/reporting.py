@@ -59,24 +59,33 @@ def counts(waiting: pl.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def report_recipe(context: Context, latest: recipes.Latest) -> recipes.Recipe:
-    """What queue and page would be made of now: the verdicts of all steps that set records aside, the erasures, the
-    newest release, the one before it, and the checks that warned."""
+    """What the queue would be made of now: the verdicts of all steps that set records aside, and the erasures."""
     reads = {
         f"{step} {day}": p.content
         for (step, day), p in sorted(latest.items(), key=str)
         if step in (*DAILY_STEPS, REVIEWS)
     }
+    return recipes.recipe(REPORT, context.params[REPORT].hash(), reads)
+
+
+def page_recipe(context: Context, latest: recipes.Latest) -> str:
+    """Hash of what the page would be made of now: the queue, the newest release, the one before it, the checks that warned.
+
+    It stands in the page itself and not in the publication: which release came before is history, and two ways to the same
+    release shall publish the same.
+    """
+    reads = [report_recipe(context, latest).hash, f"{PAGE_VERSION} {recipes.library_version('scikit-learn')}"]
     release = latest.get((RELEASE, None))
     if release is not None:
         # Its recipe too: what only changes what is said of it, such as training.aim, changes no file.
-        reads[RELEASE] = f"{release.content} {release.recipe}"
         before = release_before(context, release.content)
-        reads["release before"] = f"{before.name} {_manifest_sha(before)}" if before is not None else "none"
-        reads["release folder"] = _manifest_sha(context.project.releases_path / release.content)
-    # What is shown, and the library behind the learning curve.
-    reads["page"] = f"{PAGE_VERSION} {recipes.library_version('scikit-learn')}"
-    reads["warnings"] = sha256_text(*warnings(context))
-    return recipes.recipe(REPORT, context.params[REPORT].hash(), reads)
+        reads += [
+            release.content,
+            release.recipe,
+            _manifest_sha(context.project.releases_path / release.content),
+            f"{before.name} {_manifest_sha(before)}" if before is not None else "no release before",
+        ]
+    return sha256_text(*reads, *warnings(context))
 
 
 def _manifest_sha(folder: Path) -> str:
@@ -88,20 +97,37 @@ def _manifest_sha(folder: Path) -> str:
         return "cannot be read"
 
 
+_MADE_OF = "\n<!-- made of {recipe}, as {sha} -->\n"
+
+
+def _signed(shown: str, recipe: str) -> str:
+    """The page with what it was made of, and its own hash, in a last comment."""
+    return shown + _MADE_OF.format(recipe=recipe, sha=sha256_text(shown))
+
+
+def _is_page_current(context: Context, latest: recipes.Latest) -> bool:
+    """Whether the page that lies there was made of what is published now, and is as it was written."""
+    try:
+        text = context.project.report_path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    shown = text[: text.rfind("\n<!-- made of ")]
+    return text == _signed(shown, page_recipe(context, latest))
+
+
 def is_reported(context: Context, latest: recipes.Latest) -> bool:
     """Whether the queue and the page that lie there were made of what is published now."""
     published = latest.get((REPORT, None))
     now = report_recipe(context, latest)
-    return published is not None and published.recipe == now.hash and published.content == _content(context)
+    is_queued = (
+        published is not None and published.recipe == now.hash and published.content == _content(context)
+    )
+    return is_queued and _is_page_current(context, latest)
 
 
 def _content(context: Context) -> str:
-    """What lies there: a file that was deleted or edited is written anew."""
-    queue_path, page_path = context.project.queue_path, context.project.report_path
-    return sha256_text(
-        readers.file_sha256(queue_path)[0] if queue_path.is_file() else "nothing waits",
-        readers.file_sha256(page_path)[0] if page_path.is_file() else "no page",
-    )
+    path = context.project.queue_path
+    return readers.file_sha256(path)[0] if path.is_file() else "nothing waits"
 
 
 def run_report(context: Context, run_id: str) -> Outcome:
@@ -138,7 +164,8 @@ def run_report(context: Context, run_id: str) -> Outcome:
         files.replace_file(path, queue.to_csv(rows))
     else:
         path.unlink(missing_ok=True)
-    files.replace_file(context.project.report_path, shown.encode("utf-8", "replace"))
+    text = _signed(shown.encode("utf-8", "replace").decode(), page_recipe(context, latest))
+    files.replace_file(context.project.report_path, text.encode())
     content = _content(context)
     new = NewPublication(
         None, now.hash, content, content, now.params_hash, now.inputs, rows.height, rows.height

@@ -246,6 +246,8 @@ def find_release(release: str, spec: Path) -> Path:
     Raises SpecError with the releases there are. The folder is there; whether it is whole is another question.
     """
     given = Path(release)
+    if release and (given / releases.LATEST / releases.MANIFEST).is_file():
+        return (given / releases.LATEST).resolve()  # a folder of versions, as `publish` makes it
     if release and ((given / releases.MANIFEST).is_file() or (os.sep in release and given.is_dir())):
         return given.resolve()
     folder = load_project(spec).releases_path

@@ -5,6 +5,7 @@ Lives here: what may be published, where to, and the words. Keep out: copying (`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def _places(target: str, storage: Sequence[str]) -> tuple[Path | None, Destinati
     """The folder, or the place elsewhere, that TARGET names. Raises SpecError."""
     if not target.strip():
         raise SpecError([Problem("TARGET", "is empty.", "Name a folder or a URL.")])
+    if slip := re.match(r"([a-z][a-z0-9+.-]+):/(?!/)", target):
+        remedy = f"Write {slip[1]}://…; a folder of that name is ./{target}."
+        raise SpecError([Problem("TARGET", f"{target!r} is no URL: a slash is missing.", remedy)])
     folder = local_path(target) or (None if is_remote(target) else Path(target))
     if folder is not None:
         if storage:

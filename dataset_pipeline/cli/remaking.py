@@ -97,11 +97,16 @@ def _compare(
         out.print(f"{before.version}: {line}")
     if len(differences) > MAX_SHOWN:
         out.print(f"{before.version}: and {len(differences) - MAX_SHOWN} more files differ")
+    others = [
+        leaf.path for leaf in spec_differences(said.get("contents") or {}, after.said.get("contents") or {})
+    ]
+    if others:
+        out.print(f"changed since: the content of {', '.join(others[:MAX_SHOWN])}")
     why = (
         "what changed since is named above"
-        if changed
-        else "spec, sources and versions are those of the manifest; it does not hold the reviews, annotations, evaluation sets "
-        "and split lock of that time, nor days that were released with older rows"
+        if changed or others
+        else "spec, sources, versions, reviews, annotations and evaluation sets are those of the manifest; it does not hold the "
+        "tokenizer of that time, nor days that were released with older rows"
     )
     out.print(
         f"{before.version}: was not made again: {after.version} came out. Bytes may differ by right: {why}."
