@@ -106,6 +106,7 @@ def third_day(change: Any) -> dict[str, bytes]:
     return CLEAN | {f"sources/{DAYS[2]}.jsonl": jsonl([change(row) for row in rows(40)])}
 
 
+@pytest.mark.faults
 def test_drift_lost_column_makes_a_bad_day_that_says_since_when(project: Path) -> None:
     renamed = third_day(lambda row: {"id": row["id"], "body": row["text"], "label": row["label"]})
     result = call("run", make_project(project, spec(), renamed))
@@ -126,6 +127,7 @@ def test_drift_lost_column_is_compared_with_what_an_earlier_run_published(projec
     assert "On 2026-03-02 it still had 'text'" in result.output
 
 
+@pytest.mark.faults
 def test_drift_retyped_column_closes_the_gate_for_its_day_alone(project: Path) -> None:
     path = make_project(project, spec(), third_day(lambda row: row | {"label": 7}))
     result = call("run", path, "--json")

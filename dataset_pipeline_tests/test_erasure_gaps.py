@@ -46,6 +46,7 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.faults
 def test_erasure_of_a_line_that_was_taken_out_leaves_no_byte(project: Path) -> None:
     raw = project.parent / "sources/2026-03-01.jsonl"
     kept = [line for line in raw.read_text(encoding="utf-8").splitlines() if NEEDLE not in line]

@@ -247,7 +247,8 @@ def histories(root: Path, spec: dict[str, Any]) -> Iterator[str]:
 LONG = pytest.param("temporal", marks=pytest.mark.faults)
 
 
-@pytest.mark.parametrize("strategy", ["stratified", LONG, pytest.param("hash", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("strategy", ["stratified", "temporal", "hash"])
 def test_group_that_was_tested_never_trains_through_runs(
     strategy: str, ungated: None, tmp_path: Path
 ) -> None:

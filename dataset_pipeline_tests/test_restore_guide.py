@@ -68,6 +68,7 @@ def test_every_section_with_commands_is_followed_here() -> None:
     }
 
 
+@pytest.mark.faults
 def test_warehouse_that_is_damaged_is_made_again_with_the_same_release(made: Path, project: Path) -> None:
     path = project / "warehouse.duckdb"
     path.write_bytes(path.read_bytes()[:5000])
@@ -76,6 +77,7 @@ def test_warehouse_that_is_damaged_is_made_again_with_the_same_release(made: Pat
     assert version(project) == version(made)
 
 
+@pytest.mark.faults
 def test_cache_is_made_again_and_changes_nothing(made: Path, project: Path) -> None:
     assert "Nothing to do" in follow("The cache", project)
     assert version(project) == version(made)
@@ -98,12 +100,14 @@ def test_release_comes_back_under_its_version(
     assert version(project) == version(made)
 
 
+@pytest.mark.faults
 def test_spec_comes_back_from_the_manifest_and_makes_nothing_stale(project: Path) -> None:
     (project / "dataset.yaml").unlink()
     follow("The spec", project)
     assert "Nothing to do" in follow("The cache", project)
 
 
+@pytest.mark.faults
 def test_dagster_begins_again_and_nothing_is_made_anew(project: Path) -> None:
     assert "Nothing to do" in follow("Dagster", project)
     assert not list((project / ".dagster").rglob("*.duckdb"))

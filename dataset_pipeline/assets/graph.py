@@ -1,7 +1,7 @@
 """The Dagster assets: sources, daily steps, protected items and the release, made from a spec.
 
 Lives here: everything that knows Dagster's types. An asset claims nothing and computes nothing: it
-calls the engine and tells Dagster what came of it. Keep out: the order of stage, judge and publish
+calls the engine and tells Dagster what came of it (`execution`). Keep out: the order of stage, judge and publish
 (`engine`), assembling definitions (`dataset_pipeline.definitions`).
 """
 
@@ -9,26 +9,22 @@ calls the engine and tells Dagster what came of it. Keep out: the order of stage
 
 import datetime as dt
 import json
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._utils.warnings import BetaWarning
 
 from dataset_pipeline.assets import metadata, words
-from dataset_pipeline.assets.context import Context
-from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of, run_step
+from dataset_pipeline.assets.engine import run_step
+from dataset_pipeline.assets.execution import Run
 from dataset_pipeline.assets.housekeeping import housekeeping
 from dataset_pipeline.assets.inputs import run_input
 from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.assets.reporting import run_report
 from dataset_pipeline.assets.undated import UNDATED_OF
-from dataset_pipeline.errors import PipelineError, StepFailed, disk_full
-from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import (
     ANNOTATIONS,
@@ -43,15 +39,9 @@ from dataset_pipeline.records import (
 )
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
-from dataset_pipeline.storage.judgements import judgements
-from dataset_pipeline.storage.publishing import CheckRow, Day
-from dataset_pipeline.storage.warehouse import Warehouse
 
 # `backfill_policy` is marked as beta; the lock file pins the version it was tried with.
 warnings.filterwarnings("ignore", category=BetaWarning, module="dagster")
-
-RESULTS: dict[str, list[Outcome | PipelineError]] = {}
-"""What the steps of a run in this process did, by run id: the command line's funnel reads it."""
 
 
 def build_assets(project: Project, days: Sequence[dt.date]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -233,95 +223,3 @@ def _release_asset(project: Project) -> dg.AssetsDefinition:
         )
 
     return release
-
-
-class Run:
-    """One execution of a step under Dagster: its work context, its outcome, and its checks as events."""
-
-    def __init__(self, context: dg.AssetExecutionContext, step: str, project: Project):
-        self.context, self.step = context, step
-        self.project = project
-        self.work: Context
-        self.outcome: Outcome
-
-    def checks(self, do: Any) -> Iterator[dg.AssetCheckResult]:
-        """Run the step and yield its checks; a closed gate yields them too, then fails the step.
-
-        Checks come before the result: a blocking check on a returned output would not stop Dagster
-        from recording the materialization.
-        """
-        results = RESULTS.setdefault(self.context.run_id, [])
-        failure = ""
-        judged: Sequence[Judgement] = ()
-        try:
-            self.work = context_of(self.project)
-            self.outcome = do(self.work)
-        except GateClosed as closed:
-            results.append(closed)
-            failure, judged = (
-                f"The gate of {self.step} is closed; nothing was published.\n{closed}",
-                closed.judgements,
-            )
-        except PipelineError as error:
-            results.append(error)
-            failure = str(error)
-        except Exception as error:
-            full = disk_full(error)
-            failure = str(full) if full else _fault(self.step, error)
-            results.append(full or StepFailed(failure))
-        if failure:
-            # Raised out here: an exception keeps the one it was raised from, and a fault of ours could
-            # carry text of a record into Dagster's event log.
-            yield from map(_check_result, check_rows(self.step, judged))
-            raise dg.Failure(failure, allow_retries=False)
-        results.append(self.outcome)
-        for note in self.outcome.notes:
-            self.context.log.info(note)
-        rows = check_rows(self.step, self.outcome.judgements) or stored_checks(
-            self.work.warehouse, self.step, self.outcome.days
-        )
-        yield from map(_check_result, rows)
-
-
-def _fault(step: str, error: Exception) -> str:
-    """A fault of ours in words without its message, which may quote a record: kind and place."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{step}: failed with a fault of its own: {type(error).__name__} "
-        f"at {Path(place.filename).name}:{place.lineno}. Its message is not shown: it may hold text of a record."
-    )
-
-
-def stored_checks(warehouse: Warehouse, step: str, days: Sequence[Day]) -> list[CheckRow]:
-    """What was judged of the published rows of `days`, for a step that was up to date.
-
-    An expectation that was never judged on these rows is not passed: it says so, as a warning.
-    """
-    known = {row.name: row for row in judgements(warehouse, step, days)}
-    unjudged = json.dumps(
-        {"observed": "not judged yet on these rows", "limit": "", "culprits": [], "record_ids": []}
-    )
-    return [
-        known.get(e.name) or CheckRow(step, e.name, e.severity, e.frame, False, True, unjudged, ())
-        for e in EXPECTATIONS[step]
-    ]
-
-
-def _check_result(row: CheckRow) -> dg.AssetCheckResult:
-    observed = json.loads(row.observed)
-    critical = row.severity == "critical" and not row.is_warning
-    metadata: dict[str, Any] = {"observed": observed["observed"], "severity": row.severity}
-    if observed["limit"]:
-        metadata["limit"] = observed["limit"]
-    for name in ("culprits", "record_ids"):
-        if observed.get(name):
-            metadata[name] = dg.MetadataValue.json(observed[name])
-    if row.days:
-        metadata["days"] = dg.MetadataValue.json(list(row.days))
-    return dg.AssetCheckResult(
-        check_name=row.name,
-        asset_key=str(row.step),
-        passed=row.passed,
-        severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
-    )

@@ -6,16 +6,14 @@ Lives here: numbers and tables of what is published. Keep out: assets and checks
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from dataset_pipeline.assets.execution import Run
 from dataset_pipeline.records import Step
 from dataset_pipeline.storage.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from dataset_pipeline.assets.graph import Run
 
 
 def provenance(ran: Run) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dagster import DagsterEventType, DagsterRunStatus
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome
-from dataset_pipeline.assets.graph import RESULTS
+from dataset_pipeline.assets.execution import RESULTS
 from dataset_pipeline.definitions import build_definitions
 from dataset_pipeline.errors import PipelineError, StepFailed
 
