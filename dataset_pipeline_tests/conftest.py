@@ -32,6 +32,21 @@ _STATE = shutil.ignore_patterns(
 )
 
 
+LONG_FILES = (
+    "test_tutorial", "test_stretches", "test_faults", "test_properties", "test_erasure", "test_people", "test_cli_runs",
+    "test_upgrade", "test_rollback", "test_bad_input", "test_outputs", "test_hostile", "test_exit_codes", "test_release_odd_input",
+    "test_restore_guide", "test_drift", "test_dagster", "test_retention", "test_explain", "test_disk_full", "test_releases", "test_page",
+    "test_diff", "test_rebuild", "test_sample", "test_cli", "test_no_test_group_trains", "test_erasure_gaps", "test_expectations_common",
+    "test_real_releases", "test_real_banking77",
+)  # fmt: skip
+"""Files of few tests that run whole projects: they begin first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 def sample_context(root: Path) -> Context:
     """The context of the project in `root`, as a command would make it."""
     return context_of(load_project(root / "dataset.yaml"))
