@@ -41,10 +41,10 @@ contracts: env
 	$(BIN)/lint-imports
 
 tests: env
-	$(BIN)/pytest -m "not real_data and not faults and not servers and not loaders" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not real_data and not faults and not servers and not loaders" -n 4 --dist loadfile --no-loadscope-reorder
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
-	$(BIN)/pytest -m "real_data and not loaders" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "real_data and not loaders" -n 4 --dist loadfile --no-loadscope-reorder
 
 .venv-loaders/%/.ready: dataset_pipeline_tests/loaders/%.txt | env
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-loaders/$*

@@ -192,6 +192,7 @@ def test_bad_input_empty_files_and_repeated_ids_are_warned_of(faulty: tuple[Path
     assert ids.stdout.count("record ") == 3, "all three records that carry the id"
 
 
+@pytest.mark.faults
 def test_bad_input_second_run_tries_the_bad_days_again_and_keeps_the_release(
     faulty: tuple[Path, Result],
 ) -> None:

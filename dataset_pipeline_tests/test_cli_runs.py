@@ -148,6 +148,7 @@ def test_cli_run_select_without_the_steps_before_says_what_is_missing(tmp_path: 
     assert released(path) == []
 
 
+@pytest.mark.faults
 def test_cli_run_interrupted_says_so_and_goes_on_when_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
