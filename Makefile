@@ -44,7 +44,7 @@ tests: env
 	$(BIN)/pytest -m "not real_data and not faults and not servers and not loaders" -n 4 --dist loadfile --no-loadscope-reorder
 
 test-real-data: env ## tests on real data (DATASET_PIPELINE_REAL_DATA names the folder)
-	$(BIN)/pytest -m "real_data and not loaders" -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "real_data and not loaders and not faults" -n 4 --dist loadfile --no-loadscope-reorder
 
 .venv-loaders/%/.ready: dataset_pipeline_tests/loaders/%.txt | env
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-loaders/$*
@@ -58,7 +58,7 @@ test-servers: env ## tests against a database and an object store that they star
 	$(BIN)/pytest -m servers
 
 test-faults: env ## long fault injection
-	$(BIN)/pytest -m faults
+	$(BIN)/pytest -m "faults$(if $(DATASET_PIPELINE_REAL_DATA),, and not real_data)"
 
 benchmark: env ## measure on the folder DATASET_PIPELINE_REAL_DATA names
 	$(BIN)/python -m benchmarks

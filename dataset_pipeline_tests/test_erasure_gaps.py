@@ -58,6 +58,7 @@ def test_erasure_of_a_line_that_was_taken_out_leaves_no_byte(project: Path) -> N
     assert bytes_with(project.parent, f"releases/{old.name}") == []
 
 
+@pytest.mark.faults
 def test_erasure_on_a_day_that_cannot_be_made_reaches_warehouse_and_release(project: Path) -> None:
     raw = project.parent / "sources/2026-03-01.jsonl"
     old = (project.parent / "releases/latest").resolve().name
@@ -71,6 +72,7 @@ def test_erasure_on_a_day_that_cannot_be_made_reaches_warehouse_and_release(proj
     assert dropped.select("source_id", "step").rows() == [("r3", "release")]
 
 
+@pytest.mark.faults
 def test_ingest_alone_waits_for_reviews_that_nobody_has_made(project: Path) -> None:
     (project.parent / "warehouse.duckdb").unlink()
     context = small.open_project(project.parent)
@@ -80,6 +82,7 @@ def test_ingest_alone_waits_for_reviews_that_nobody_has_made(project: Path) -> N
     assert REVIEWS in INPUTS and DAILY_STEPS[0] is Step.INGEST
 
 
+@pytest.mark.faults
 def test_split_lock_that_changes_while_split_computes_refuses_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,14 @@ class Real:
         return prompt
 
 
-@pytest.fixture(scope="module", params=real_releases.NAMES)
+LONG = ("clinc150", "gpteacher")
+"""Sets that take longest to build; `make test-loaders` builds them too."""
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.faults if name in LONG else ()) for name in real_releases.NAMES
+]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Real:
     root = tmp_path_factory.mktemp(request.param)
     folder = real_releases.release(root, request.param)

@@ -234,6 +234,7 @@ def test_upgrade_takes_what_only_the_write_ahead_log_holds(warehouse: Warehouse)
     assert not warehouse.path.with_name("warehouse.duckdb.wal").exists()
 
 
+@pytest.mark.faults
 def test_upgraded_project_makes_the_release_of_a_fresh_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
