@@ -446,6 +446,22 @@ def test_erasure_releases_that_hold_a_record_are_named(tmp_path):
     assert rewriting.releases_with(tmp_path, []) == {}
 
 
+@pytest.mark.parametrize(("ids", "stays"), [(["a"], False), (["z"], True), ([], True)])
+def test_erasure_takes_a_refused_release_that_holds_the_record(
+    tmp_path: Path, ids: list[str], stays: bool
+) -> None:
+    refused = tmp_path / ".refused"
+    refused.mkdir()
+    pl.DataFrame({"record_id": ["a", "b"]}).write_parquet(refused / "provenance.parquet")
+    assert rewriting.discard_refused(tmp_path, ids) is not stays
+    assert refused.exists() is stays
+
+
+def test_erasure_takes_a_refused_release_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / ".refused").mkdir()
+    assert rewriting.discard_refused(tmp_path, ["a"]) and not (tmp_path / ".refused").exists()
+
+
 # --- housekeeping -------------------------------------------------------------------------
 
 

@@ -74,7 +74,9 @@ def housekeeping(context: Context) -> Housekept:
             busy = [path.name for path in rewriting.vacuum_sqlite(project.dagster_home)]
     if is_due or is_changed:
         rewriting.note_rewritten(warehouse, now)
-    releases = rewriting.releases_with(project.releases_path, wanted["record_id"].drop_nulls())
+    ids = wanted["record_id"].drop_nulls().to_list()
+    releases = rewriting.releases_with(project.releases_path, ids)
+    rewriting.discard_refused(project.releases_path, ids)
     waiting = _waiting(context, erased)
     words = [*_erased_words(erased, wanted, waiting, releases), *_done_words(removed, is_due, busy)]
     places = erased.select("uri", "line", "record_id", "source")

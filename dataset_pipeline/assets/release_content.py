@@ -28,7 +28,8 @@ def content_of(
 ) -> Content:
     """Everything published of `days`, selected and measured.
 
-    calendar: the days of the project, whose dropped records are told too. erased: record_id and place of records that are to be erased; their day may not have been made again yet. Raises SpecError for a tokenizer that cannot be used.
+    calendar: the days of the project, whose dropped records are told too. erased: record_id and place of records that are
+    to be erased; their day may not have been made again yet. Raises SpecError for a tokenizer that cannot be used.
     """
     REPORTER.get().phase(RELEASE, "reading tables")
     warehouse = context.warehouse

@@ -23,6 +23,7 @@ from dataset_pipeline.errors import PipelineError, WarehouseBusy
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, Step
 from dataset_pipeline.storage.files import sync
 from dataset_pipeline.storage.publishing import insert
+from dataset_pipeline.storage.releases import REFUSED
 from dataset_pipeline.storage.warehouse import Warehouse
 
 TEXTS: dict[str, tuple[str, ...]] = {
@@ -336,16 +337,29 @@ def releases_with(releases: Path, ids: Iterable[str]) -> dict[str, int | None]:
 
     Releases without any are left out.
     """
-    wanted = pl.DataFrame({"record_id": list(ids)}, schema={"record_id": pl.String}).unique()
-    found: dict[str, int | None] = {}
+    wanted = _ids(ids)
     folders = sorted(p for p in releases.glob("*") if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
-    for folder in folders if wanted.height else []:
-        try:
-            held = pl.read_parquet(folder / "provenance.parquet", columns=["record_id"], glob=False)
-        except (OSError, pl.exceptions.PolarsError):
-            found[folder.name] = None
-            continue
-        count = held.join(wanted, on="record_id", how="semi").height
-        if count:
-            found[folder.name] = count
-    return found
+    counts = {folder.name: _held(folder, wanted) for folder in folders} if wanted.height else {}
+    return {version: count for version, count in counts.items() if count != 0}
+
+
+def discard_refused(releases: Path, ids: Iterable[str]) -> bool:
+    """Remove what a closed gate left of a release, where it may hold one of these records. Whether it was removed."""
+    folder, wanted = releases / REFUSED, _ids(ids)
+    if not wanted.height or not folder.is_dir() or _held(folder, wanted) == 0:
+        return False
+    shutil.rmtree(folder)
+    return True
+
+
+def _ids(ids: Iterable[str]) -> pl.DataFrame:
+    return pl.DataFrame({"record_id": list(ids)}, schema={"record_id": pl.String}).unique()
+
+
+def _held(folder: Path, wanted: pl.DataFrame) -> int | None:
+    """How many of these records a release holds; None where that cannot be told."""
+    try:
+        held = pl.read_parquet(folder / "provenance.parquet", columns=["record_id"], glob=False)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    return held.join(wanted, on="record_id", how="semi").height
