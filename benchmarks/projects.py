@@ -106,12 +106,38 @@ def banking77(folder: Path, data: Path, rows: int) -> Laid:
 def mixed(folder: Path, data: Path, rows: int) -> Laid:
     """`rows` instruction rows over ten days, three test sets protected."""
     new = _share(rows)
-    made = mixed_rows(data, rows + new, SEED)
+    made = instructions_of(data, rows + new)
+    spec = lay_instructions(folder, data, made[:rows], MIXED_DAYS, {})
+
+    def add_day() -> int:
+        lay_instructions(folder, data, made[rows:], 1, None, FIRST_DAY + dt.timedelta(days=MIXED_DAYS))
+        return new
+
+    return Laid(spec, rows, add_day)
+
+
+def instructions_of(data: Path, count: int) -> list[Row]:
+    """Instruction rows of the shared sets, as many as asked for."""
+    return mixed_rows(data, count, SEED)
+
+
+def lay_instructions(
+    folder: Path,
+    data: Path,
+    rows: list[Row],
+    days: int,
+    more: dict[str, Any] | None,
+    first: dt.date = FIRST_DAY,
+) -> Path:
+    """Write `rows` as `days` files from `first` on; returns the spec. more: further keys of the spec; None: it stands."""
     sources = folder / "sources"
-    sources.mkdir(parents=True)
-    for number in range(MIXED_DAYS):
-        day = made[rows * number // MIXED_DAYS : rows * (number + 1) // MIXED_DAYS]
-        _write_instructions(sources / f"{FIRST_DAY + dt.timedelta(days=number)}.jsonl", day, f"d{number}")
+    sources.mkdir(parents=True, exist_ok=True)
+    for number in range(days):
+        part = rows[len(rows) * number // days : len(rows) * (number + 1) // days]
+        day = first + dt.timedelta(days=number)
+        _write_instructions(sources / f"{day}.jsonl", part, f"{day:%m%d}")
+    if more is None:
+        return folder / "dataset.yaml"
     _place(data / "gsm8k/test.jsonl.gz", folder / "eval/gsm8k.jsonl")
     _place(data / "banking77/test.csv.gz", folder / "eval/banking77.csv")
     _place(data / "humaneval/HumanEval.jsonl.gz", folder / "eval/humaneval.jsonl")
@@ -125,14 +151,7 @@ def mixed(folder: Path, data: Path, rows: int) -> Laid:
     source = _source(
         "sources/{date}.jsonl", "LicenseRef-mixed", {"id": "id", "input": "prompt", "output": "answer"}
     )
-    _write_spec(folder, "mixed", task, source, sets)
-
-    def add_day() -> int:
-        day = FIRST_DAY + dt.timedelta(days=MIXED_DAYS)
-        _write_instructions(sources / f"{day}.jsonl", made[rows:], f"d{MIXED_DAYS}")
-        return new
-
-    return Laid(folder / "dataset.yaml", rows, add_day)
+    return _write_spec(folder, "mixed", task, source, sets, more)
 
 
 PROJECTS: Mapping[str, Callable[[Path, Path, int], Laid]] = {
@@ -158,10 +177,13 @@ def _source(path: str, license_: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_spec(
-    folder: Path, name: str, task: dict[str, Any], source: dict[str, Any], sets: list[dict[str, Any]]
-) -> None:
-    spec = {"name": name, "task": task, "sources": [source], "decontaminate": {"sets": sets}}
-    (folder / "dataset.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    folder: Path, name: str, task: dict[str, Any], source: dict[str, Any], sets: list[dict[str, Any]],
+    more: dict[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    spec = {"name": name, "task": task, "sources": [source], "decontaminate": {"sets": sets}} | (more or {})
+    path = folder / "dataset.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def _place(packed: Path, target: Path) -> None:

@@ -98,12 +98,12 @@ def test_gate_that_closed_is_forgotten_when_the_spec_is_put_back(project: Path) 
 def test_fault_of_ours_leaves_no_text_of_a_record_anywhere(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataset_pipeline.assets import steps
+    from dataset_pipeline.assets import row_local
 
     def broken(records: pl.DataFrame, *_: object) -> pl.DataFrame:
         raise ValueError("bad value 'ZQXMARKER wrote this'")
 
-    monkeypatch.setattr(steps, "filter_records", broken)
+    monkeypatch.setattr(row_local, "decide", broken)  # what is measured stands: it is decided anew
     spec = project / "dataset.yaml"
     good = spec.read_text(encoding="utf-8")
     spec.write_text(good.replace("min_words: 3", "min_words: 2"), encoding="utf-8")

@@ -34,27 +34,29 @@ def rows(audit: Audit) -> pl.DataFrame:
 
 
 def gauges(audit: Audit) -> pl.DataFrame:
-    """extras: protected (eval_set, eval_item, text), ngram (words: Int64, one row).
-
-    Looks for whole items by substring search on comparison texts: another way than the n-grams
-    of the step itself.
-    """
+    """extras: holding (record_id, day: what `holding` finds among the records that were searched now)."""
     staged = audit.staged
     is_told = pl.col("kept") | (pl.col("reason") == REVIEWED)
     unnamed = staged.filter(~is_told & (pl.col("eval_set").is_null() | pl.col("eval_item").is_null()))
     result = with_gauge(common_gauges(audit), counted(unnamed, "unnamed_matches"), 0)
-    left, told = _left(audit), staged.filter(pl.col("review").is_not_null()).select("record_id")
+    kept = staged.filter("kept").select("record_id")
+    left, told = (
+        audit.extras["holding"].join(kept, on="record_id", how="semi"),
+        staged.filter(pl.col("review").is_not_null()).select("record_id"),
+    )
     let_pass = left.join(told, on="record_id", how="semi")
     result = with_gauge(result, counted(let_pass, "eval_items_let_pass"), 0)
     return with_gauge(result, counted(left.join(told, on="record_id", how="anti"), "eval_items_left"), 0)
 
 
-def _left(audit: Audit) -> pl.DataFrame:
-    protected = audit.extras["protected"]
-    ngram = int(audit.extras["ngram"].item())
-    kept = audit.records.join(audit.staged.filter("kept").select("record_id"), on="record_id", how="semi")
-    if protected.height == 0 or kept.height == 0:
-        return kept.select("record_id", "day").clear()
+def holding(records: pl.DataFrame, protected: pl.DataFrame, ngram: int) -> pl.DataFrame:
+    """record_id and day of the records that equal a protected item, or hold one of `ngram` words or more whole.
+
+    records: RECORDS with cleaned messages. protected: eval_set, eval_item, text. Looks for whole items by substring
+    search on comparison texts: another way than the n-grams of the step itself.
+    """
+    if protected.height == 0 or records.height == 0:
+        return records.select("record_id", "day").clear()
     items = (
         protected.select(comparison_text(pl.col("text")).alias("item"))
         .unique()
@@ -62,11 +64,12 @@ def _left(audit: Audit) -> pl.DataFrame:
         .filter(pl.col("item") != "")
     )
     long = items.filter(pl.col("item").str.split(" ").list.len() >= ngram)["item"]
-    texts = with_sides(kept).select("record_id", "day", text="prompt")
-    if "rejected" in kept.columns and kept["rejected"].null_count() < kept.height:
+    texts = with_sides(records).select("record_id", "day", text="prompt")
+    if "rejected" in records.columns and records["rejected"].null_count() < records.height:
         # Of a preference pair the worse answer is trained on as well.
-        texts = pl.concat([texts, kept.select("record_id", "day", rejected_side(kept).alias("text"))])
+        texts = pl.concat([texts, records.select("record_id", "day", rejected_side(records).alias("text"))])
     texts = texts.with_columns(comparison_text(pl.col("text")))
     padded = pl.concat_str(pl.lit(" "), pl.col("text"), pl.lit(" "))
     holds = padded.str.contains_any((" " + long + " ").to_list()) if len(long) else pl.lit(False)
-    return texts.filter(pl.col("text").is_in(items["item"].implode()) | holds)
+    found = texts.filter(pl.col("text").is_in(items["item"].implode()) | holds)
+    return found.select("record_id", "day")

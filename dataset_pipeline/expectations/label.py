@@ -62,13 +62,25 @@ def gauges(audit: Audit) -> pl.DataFrame:
 
 def _smallest(audit: Audit, labels: pl.DataFrame, history: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     """Per day: the smallest number of kept records of any label of the spec up to that day, and which."""
+    days = pl.DataFrame({"date": list(audit.days)}, schema={"date": pl.Date}).sort("date")
     seen = pl.concat([history.select("day", "label"), kept.select("day", "label")])
+    summed = (
+        seen.drop_nulls("label")
+        .group_by("day", "label")
+        .len()
+        .sort("day", "label")
+        .with_columns(count=pl.col("len").cum_sum().over("label").cast(pl.Int64))
+    )
     counted = (
-        pl.DataFrame({"date": list(audit.days)}, schema={"date": pl.Date})
-        .join(labels, how="cross")
-        .join(seen, on="label", how="left")
-        .group_by("date", "label")
-        .agg((pl.col("day") <= pl.col("date")).sum().cast(pl.Int64).alias("count"))
+        days.join(labels, how="cross")
+        .sort("date")
+        .join_asof(
+            summed.select("label", "count", date="day").sort("date"),
+            on="date",
+            by="label",
+            check_sortedness=False,
+        )
+        .with_columns(pl.col("count").fill_null(0))
         .sort("date", "count", "label")
     )
     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from dataset_pipeline.expectations.common import (
@@ -39,28 +41,43 @@ SUITE: tuple[Expectation, ...] = (
 
 
 def rows(audit: Audit) -> pl.DataFrame:
-    """Adds has_control, pii_left and pii_likely (words, never the text) for kept rows."""
-    texts = _texts(audit.staged)
-    kept = audit.staged["kept"].fill_null(True).to_list()
+    """Adds has_control, pii_left and pii_likely (words, never the text) for kept rows.
+
+    extras: entities (entity: what the spec wants replaced), standing (record_id: rows as they are published already,
+    whose texts were judged when they became so).
+    """
     wanted = set(audit.extras["entities"]["entity"].to_list())
-    left = [left_entities(text) & wanted if keep else set() for text, keep in zip(texts, kept, strict=True)]
-    likely = [
-        likely_entities(text) & wanted if keep else set() for text, keep in zip(texts, kept, strict=True)
-    ]
-    control = has_control(texts)
-    return common_rows(audit).with_columns(
-        has_control=pl.Series(
-            ["yes" if c and k else "no" for c, k in zip(control, kept, strict=True)], dtype=pl.String
-        ),
-        pii_left=pl.Series([", ".join(sorted(f)) or "none" for f in left], dtype=pl.String),
-        pii_likely=pl.Series([", ".join(sorted(f)) or "none" for f in likely], dtype=pl.String),
+    judged = _judged(audit.staged, audit).select("record_id", "messages", "rejected")
+    texts = _texts(judged)
+    facts = judged.select("record_id").with_columns(
+        has_control=pl.Series(["yes" if c else "no" for c in has_control(texts)], dtype=pl.String),
+        pii_left=_words(left_entities(text) & wanted for text in texts),
+        pii_likely=_words(likely_entities(text) & wanted for text in texts),
+    )
+    clean = {"has_control": "no", "pii_left": "none", "pii_likely": "none"}
+    return (
+        common_rows(audit)
+        .join(facts.unique("record_id", keep="first"), on="record_id", how="left", maintain_order="left")
+        .with_columns(pl.col(name).fill_null(word) for name, word in clean.items())
     )
 
 
+def _judged(frame: pl.DataFrame, audit: Audit) -> pl.DataFrame:
+    """The kept rows whose texts are new."""
+    return frame.filter(pl.col("kept").fill_null(True)).join(
+        audit.extras["standing"], on="record_id", how="anti", maintain_order="left"
+    )
+
+
+def _words(found: Iterable[set[str]]) -> pl.Series:
+    return pl.Series([", ".join(sorted(entities)) or "none" for entities in found], dtype=pl.String)
+
+
 def gauges(audit: Audit) -> pl.DataFrame:
-    """extras: entities (entity: what the spec wants replaced)."""
+    """extras: as for `rows`."""
     kept = audit.staged.filter("kept")
-    broken = kept.select("day").with_columns(bad=pl.Series(has_mojibake(_texts(kept)), dtype=pl.Boolean))
+    judged = _judged(kept, audit)
+    broken = judged.select("day").with_columns(bad=pl.Series(has_mojibake(_texts(judged)), dtype=pl.Boolean))
     result = common_gauges(audit)
     result = with_gauge(result, per_day(kept, pl.len().cast(pl.Int64), "kept"), 0)
     result = with_gauge(result, per_day(broken, pl.col("bad").mean(), "mojibake_share"), 0.0)

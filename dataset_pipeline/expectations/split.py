@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 
+import numpy as np
 import polars as pl
 
 from dataset_pipeline.expectations.common import (
@@ -68,7 +69,7 @@ def crossing_candidates(staged: pl.DataFrame, history: pl.DataFrame) -> pl.DataF
 
 def gauges(audit: Audit) -> pl.DataFrame:
     """extras: history (kept rows of earlier days: record_id, day, group_key, split, comparison_key, bands, label),
-    texts (record_id, text of every candidate of `crossing_candidates`), ratios (split, ratio; none for temporal),
+    pairs (`crossing_candidates`), texts (record_id, text of every record in pairs), ratios (split, ratio; none for temporal),
     ngram, threshold (one row each). Of strategies with a lock also: strategy (one row), lock (LOCK, with the rows
     that this run adds), windows (split, first, last: temporal only). tested: group_key of what is published as
     test now.
@@ -142,36 +143,57 @@ def _crossing(kept: pl.DataFrame, so_far: pl.DataFrame, key: str) -> pl.DataFram
 
 
 def _crossing_pairs(audit: Audit, kept: pl.DataFrame, so_far: pl.DataFrame) -> pl.DataFrame:
-    """Rows that equal a record of another split, or are near one by word sets counted here in plain Python."""
+    """Rows that equal a record of another split, or are near one by word n-grams, compared here as strings."""
     equal = _crossing(kept, so_far, "comparison_key")
-    pairs = crossing_candidates(audit.staged, audit.extras["history"])
+    pairs = audit.extras["pairs"]
     if pairs.height == 0:
         return equal
     ngram, threshold = int(audit.extras["ngram"].item()), float(audit.extras["threshold"].item())
-    texts = audit.extras["texts"].select(
-        "record_id", folded(pl.col("text")).str.extract_all(WORD).alias("words")
+    shared = _shared_grams(audit.extras["texts"], pairs, ngram)
+    either = pl.col("grams") + pl.col("other_grams") - pl.col("shared")
+    near = shared.filter((pl.col("shared") > 0) & (pl.col("shared") / either >= threshold))
+    found = kept.join(near.select("record_id").unique(), on="record_id", how="semi").select(
+        "record_id", "day"
     )
-    sets = {
-        record: {tuple(words[n : n + ngram]) for n in range(len(words) - ngram + 1)}
-        for record, words in texts.iter_rows()
-    }
-    near = [
-        a
-        for a, b in pairs.iter_rows()
-        # No pair of these sizes reaches the threshold: most candidates end here.
-        if a in sets
-        and b in sets
-        and min(len(sets[a]), len(sets[b])) >= threshold * max(len(sets[a]), len(sets[b]))
-        and _jaccard(sets[a], sets[b]) >= threshold
-    ]
-    found = kept.filter(pl.col("record_id").is_in(near)).select("record_id", "day")
     return pl.concat([equal, found]).unique()
 
 
-def _jaccard(a: set[tuple[str, ...]], b: set[tuple[str, ...]]) -> float:
-    small, large = sorted((len(a), len(b)))
-    shared = len(a & b) if small else 0
-    return shared / (small + large - shared) if shared else 0.0
+def _shared_grams(texts: pl.DataFrame, pairs: pl.DataFrame, ngram: int) -> pl.DataFrame:
+    """pairs with grams, other_grams (distinct word n-grams of each) and shared; pairs of which a text is missing left out.
+
+    The n-grams themselves are counted, not hashes of them: another way than the step's own.
+    """
+    from scipy.sparse import csr_matrix
+
+    words = folded(pl.col("text")).str.extract_all(WORD)
+    element = pl.element()
+    grams = pl.concat_str([element, *(element.shift(-k) for k in range(1, ngram))], separator="\x1f")
+    rows = texts.select("record_id", gram=words.list.eval(grams.drop_nulls().unique())).with_row_index("row")
+    held = rows.explode("gram").drop_nulls("gram").select("row", gram=pl.col("gram").rank("dense") - 1)
+    size = (rows.height, int(held["gram"].max() or 0) + 1)  # type: ignore[arg-type]
+    ones = np.ones(held.height, dtype=np.int32)
+    matrix = csr_matrix((ones, (held["row"].to_numpy(), held["gram"].to_numpy())), shape=size)
+    lengths = np.asarray(matrix.sum(axis=1)).ravel()
+    place = rows.select("record_id", "row")
+    known = pairs.join(place, on="record_id").join(
+        place.rename({"record_id": "other_id", "row": "other_row"}), on="other_id"
+    )
+    left, right = known["row"].to_numpy(), known["other_row"].to_numpy()
+    shared = [
+        np.asarray(
+            matrix[left[at : at + PAIRS_AT_ONCE]].multiply(matrix[right[at : at + PAIRS_AT_ONCE]]).sum(axis=1)
+        ).ravel()
+        for at in range(0, known.height, PAIRS_AT_ONCE)
+    ]
+    return known.select("record_id", "other_id").with_columns(
+        grams=pl.Series(lengths[left], dtype=pl.Int64),
+        other_grams=pl.Series(lengths[right], dtype=pl.Int64),
+        shared=pl.Series(np.concatenate([*shared, np.empty(0)]), dtype=pl.Int64),
+    )
+
+
+PAIRS_AT_ONCE = 50_000
+"""Pairs whose n-grams are held at a time."""
 
 
 def _so_far(audit: Audit, so_far: pl.DataFrame) -> pl.DataFrame:
@@ -181,20 +203,26 @@ def _so_far(audit: Audit, so_far: pl.DataFrame) -> pl.DataFrame:
     lock keeps groups where they are whatever has gone since, and nobody shall move them to mend a share.
     """
     is_hash = _strategy(audit) == "hash"
-    labels = so_far["label"].drop_nulls().unique().sort()
-    measured = []
-    for day in audit.days:
-        seen = so_far.filter(pl.col("day") <= day)
-        groups = seen.unique("group_key").height
-        tests = seen.filter(pl.col("split") == Split.TEST.value).group_by("label").len()
-        counts = dict.fromkeys(labels, 0) | {k: n for k, n in tests.iter_rows() if k is not None}
-        smallest = (
-            min(counts.items(), key=lambda item: (item[1], item[0])) if counts else (None, tests["len"].sum())
+    days = pl.DataFrame({"day": list(audit.days)}, schema={"day": pl.Date}).sort("day")
+    # A group counts from its first day on: what is seen by a day is a running sum, and no day is looked at twice.
+    firsts = so_far.group_by("group_key", maintain_order=True).agg(
+        pl.col("day").min(), pl.col("split").first()
+    )
+    groups = _running(firsts.group_by("day").len(), days)
+    counted_rows = firsts if is_hash else so_far.select("day", "split")
+    errors = _share_errors(audit, counted_rows, days)
+    smallest = _smallest_test(so_far, days)
+    wanted = {day: _wants_test(audit, day) for day in audit.days}
+    measured = [
+        (
+            day,
+            groups[day] if is_hash else 0,
+            errors[day],
+            smallest[day][0] if wanted[day] else 5,
+            smallest[day][1],
         )
-        measured.append(
-            (day, groups if is_hash else 0, _share_error(audit, seen), smallest[1] if _wants_test(audit, day) else 5,
-             smallest[0])
-        )  # fmt: skip
+        for day in audit.days
+    ]
     return pl.DataFrame(
         measured,
         schema={"date": pl.Date, "hashed_groups": pl.Int64, "split_share_error": pl.Float64,
@@ -203,16 +231,48 @@ def _so_far(audit: Audit, so_far: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _share_error(audit: Audit, seen: pl.DataFrame) -> float:
-    """The largest |share - ratio| of a split: of groups by hash, of records by shares, 0 by windows."""
+def _running(counts: pl.DataFrame, days: pl.DataFrame) -> dict[dt.date, int]:
+    """Day to the sum of `len` of `counts` (day, len) up to it."""
+    summed = counts.sort("day").select("day", total=pl.col("len").cum_sum().cast(pl.Int64))
+    joined = days.join_asof(summed, on="day").with_columns(pl.col("total").fill_null(0))
+    return dict(joined.select("day", "total").iter_rows())
+
+
+def _smallest_test(so_far: pl.DataFrame, days: pl.DataFrame) -> dict[dt.date, tuple[int, str | None]]:
+    """Day to the fewest test records of a label up to it, and that label; without labels to all test records."""
+    tests = so_far.filter(pl.col("split") == Split.TEST.value)
+    labels = so_far["label"].drop_nulls().unique().sort()
+    if len(labels) == 0:
+        return {day: (n, None) for day, n in _running(tests.group_by("day").len(), days).items()}
+    by_label = {
+        label: _running(tests.filter(pl.col("label") == label).group_by("day").len(), days)
+        for label in labels
+    }
+    return {
+        day: min(((counts[day], label) for label, counts in by_label.items()), key=lambda found: found)
+        for day in days["day"]
+    }
+
+
+def _share_errors(audit: Audit, counted_rows: pl.DataFrame, days: pl.DataFrame) -> dict[dt.date, float]:
+    """Day to the largest |share - ratio| of a split up to it: of groups by hash, of records by shares, 0 by windows.
+
+    counted_rows: day, split.
+    """
     ratios = audit.extras["ratios"]
     if ratios.height == 0 or _strategy(audit) == "temporal":
-        return 0.0
-    counted_rows = seen.unique("group_key") if _strategy(audit) == "hash" else seen
-    found = counted_rows.group_by("split").len()
-    shares = ratios.join(found, on="split", how="left").with_columns(pl.col("len").fill_null(0))
-    total = max(counted_rows.height, 1)
-    return float(shares.select((pl.col("len") / total - pl.col("ratio")).abs().max()).item())
+        return dict.fromkeys(days["day"], 0.0)
+    total = _running(counted_rows.group_by("day").len(), days)
+    of_split = {
+        split: _running(counted_rows.filter(pl.col("split") == split).group_by("day").len(), days)
+        for split in ratios["split"]
+    }
+    return {
+        day: max(
+            abs(of_split[split][day] / max(total[day], 1) - ratio) for split, ratio in ratios.iter_rows()
+        )
+        for day in days["day"]
+    }
 
 
 def _wants_test(audit: Audit, day: dt.date) -> bool:

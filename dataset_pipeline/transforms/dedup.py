@@ -188,6 +188,15 @@ def candidates(new: pl.DataFrame, history: pl.DataFrame, params: DedupParams) ->
     return Candidates(pairs, found.capped_buckets, found.left_out)
 
 
+def compared_ids(fingerprints: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
+    """The records of a range whose texts `dedup` may have to compare: candidates of earlier records, and those that share
+    a band and the answer_key with another one of the range. Sorted; most records are none of them."""
+    members = near.memberships(fingerprints.with_row_index("position").rename({"answer_key": "group"}))
+    shared = members.group_by("bucket", "group").agg(size=pl.len()).filter(pl.col("size") > 1)
+    met = members.join(shared, on=["bucket", "group"], how="semi")["position"].unique()
+    return pl.concat([fingerprints["record_id"].gather(met), pairs["record_id"]]).unique().sort()
+
+
 def comparison_keys(records: pl.DataFrame, params: DedupParams) -> pl.Series:
     """The comparison_key of each record alone, as `fingerprint` gives it."""
     if has_pairs(records):

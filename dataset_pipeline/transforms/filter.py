@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -186,6 +188,21 @@ def decide(measured: pl.DataFrame, params: FilterParams) -> pl.DataFrame:
         detail=pl.coalesce(pl.lit(None, pl.String), *(pl.when(fires).then(told) for fires, _, told in given)),
     ).with_columns(kept=pl.col("reason").is_null())
     return model.conform(decided.select(list(model.TABLES[Step.FILTER])), Step.FILTER)
+
+
+def same_measurements(then: Mapping[str, Any], now: FilterParams) -> bool:
+    """Whether rows measured under the settings `then` (FilterParams as JSON) are what `measure` gives under `now`."""
+    names = ("version", "answers_are_labels", *MEASURING)
+    today = now.model_dump(mode="json")
+    return all(name in then and then[name] == today[name] for name in names)
+
+
+MEASURING: dict[str, str] = {
+    "chars_per_token": "chars_per_token",
+    "profane_add": "profanity.add",
+    "profane_allow": "profanity.allow",
+}
+"""Params that change what is measured, and their keys below `filter` in the spec."""
 
 
 _ABSENT = {

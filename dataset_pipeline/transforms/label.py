@@ -39,8 +39,11 @@ def label_records(
     contested: pl.Series | None = None,
     consensus: pl.DataFrame | None = None,
     named: pl.DataFrame | None = None,
+    keys: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """TABLES['label'] for `records` (RECORDS columns, cleaned messages, any number of days).
+
+    keys: `label_keys` of the records, where they are known: no text is looked at then.
 
     history: prompt_key, answer_key of the kept label rows of earlier days. contested: ids of records
     whose prompt, as collected, a near duplicate that dedup dropped had with another answer (`contested`).
@@ -58,14 +61,15 @@ def label_records(
     as its source labelled it; it gives no label to one that has none, and says so in `review` all the same.
     """
     ordered = records.sort("day", "record_id")
-    sided = with_sides(ordered).with_columns(rejected_side(ordered))
-    rows = ordered.select("record_id", "day").with_columns(prompt_key=_prompt_key(sided, params))
+    keys = label_keys(ordered, params) if keys is None else keys
+    rows = ordered.select("record_id", "day").join(keys, on="record_id", how="left", maintain_order="left")
+    free, rows = rows["answer_key"], rows.drop("answer_key")
     if params.answers_are_labels:
         rows = _agreed(rows.hstack(_given(ordered["label"], params)), consensus)
     else:
         nothing = ("label", "label_origin", "reason", "detail", "own_label")
         rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in nothing)
-        rows = _agreed(rows, None).with_columns(answer_key=comparison_key(sided["answer"]))
+        rows = _agreed(rows, None).with_columns(answer_key=free)
     decided = _reviewed(rows, pl.DataFrame(schema=NAMED) if named is None else named)
     if params.answers_are_labels:
         decided = decided.with_columns(answer_key="label")
@@ -76,6 +80,16 @@ def label_records(
     is_settled = pl.col("said").is_in([KEEP, RELABEL]).fill_null(False)
     measured = measured.with_columns(is_contradiction=pl.col("is_contradiction") & ~is_settled)
     return conform(measured.select(*TABLES[Step.LABEL]).sort("day", "record_id"), Step.LABEL)
+
+
+def label_keys(records: pl.DataFrame, params: LabelParams) -> pl.DataFrame:
+    """record_id, prompt_key and answer_key of RECORDS with cleaned messages: what of their texts `label_records` compares.
+
+    answer_key is null where answers are labels: there it is the label, whoever gives it.
+    """
+    sided = with_sides(records).with_columns(rejected_side(records))
+    answers = pl.lit(None, pl.String) if params.answers_are_labels else comparison_key(sided["answer"])
+    return records.select("record_id").with_columns(prompt_key=_prompt_key(sided, params), answer_key=answers)
 
 
 def _prompt_key(sided: pl.DataFrame, params: LabelParams) -> pl.Series:

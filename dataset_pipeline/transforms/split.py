@@ -60,33 +60,72 @@ def _keys(records: pl.DataFrame) -> pl.Series:
     return records["group_key"] if "group_key" in records.columns else group_key(records)
 
 
-def fingerprint(
-    records: pl.DataFrame, params: SplitParams, memo: Memo = direct, splits: pl.DataFrame | None = None
-) -> pl.DataFrame:
-    """Row-local measurements of RECORDS with cleaned `messages` and `collected_messages`: FINGERPRINT.
+MEASURED = tuple(name for name in FINGERPRINT if name != "split")
+"""What is measured of a record; which split its group goes to is decided about all groups at once."""
 
-    splits: assignment.SPLITS of every group of `records`; may be left out for strategy hash alone, which needs
-    no memory. records may bring `group_key`.
+
+def measured(records: pl.DataFrame, params: SplitParams, memo: Memo = direct) -> pl.DataFrame:
+    """MEASURED of RECORDS with cleaned `messages` and `collected_messages`, in their order. records may bring `group_key`.
 
     bands is null for a text of fewer words than a shingle, which is compared for equality only;
     answer_key is the label, or '' where answers are free.
     """
     texts = compared_texts(records, params.answers_are_labels)
-    keys = _keys(records)
     answers = (
         records["label"].fill_null("")
         if params.answers_are_labels
         else pl.repeat("", records.height, dtype=pl.String, eager=True)
     )
     facts = records.select("record_id", "day", "source_rank").with_columns(
-        group_key=keys,
-        split=_splits_of(keys, params, splits),
-        comparison_key=text.comparison_key(texts),
-        answer_key=answers,
+        group_key=_keys(records), comparison_key=text.comparison_key(texts), answer_key=answers
     )
-    measured = near.fingerprints(texts, params.near, params.ngram, memo)
-    return pl.concat([facts, measured], how="horizontal").select(
-        pl.col(name).cast(dtype) for name, dtype in FINGERPRINT.items()
+    found = near.fingerprints(texts, params.near, params.ngram, memo)
+    return pl.concat([facts, found], how="horizontal").select(
+        pl.col(name).cast(FINGERPRINT[name]) for name in MEASURED
+    )
+
+
+def with_splits(
+    measured_rows: pl.DataFrame, params: SplitParams, splits: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """FINGERPRINT of MEASURED rows. splits: assignment.SPLITS of every group; may be left out for strategy hash alone,
+    which needs no memory."""
+    found = _splits_of(measured_rows["group_key"], params, splits)
+    return measured_rows.with_columns(split=found).select(*FINGERPRINT)
+
+
+def fingerprint(
+    records: pl.DataFrame, params: SplitParams, memo: Memo = direct, splits: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """`measured`, `with_splits`: FINGERPRINT of the records in their order."""
+    return with_splits(measured(records, params, memo), params, splits)
+
+
+def compared_ids(fingerprints: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
+    """The records of a range whose texts `split_records` may have to compare: candidates of earlier records, and those
+    that share a bucket with one of another split. Sorted; most records are none of them."""
+    buckets = _buckets(fingerprints.with_row_index("position"))
+    crossing = buckets.join(_mixed(buckets), on="bucket", how="semi")["position"].unique()
+    return pl.concat([fingerprints["record_id"].gather(crossing), pairs["record_id"]]).unique().sort()
+
+
+def _buckets(rows: pl.DataFrame) -> pl.DataFrame:
+    """position, split and bucket of rows: a row for each band, and one for the comparison key, so that equal texts always
+    meet, whatever the bands say."""
+    key = pl.col("comparison_key").str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    no_bands = pl.lit([], dtype=pl.List(pl.UInt64))
+    return rows.select(
+        "position", "split", bucket=pl.concat_list(pl.col("bands").fill_null(no_bands), key)
+    ).explode("bucket")
+
+
+def _mixed(buckets: pl.DataFrame) -> pl.DataFrame:
+    """The buckets with records of several splits: in any other nobody crosses, and nearly all records leave there."""
+    return (
+        buckets.group_by("bucket")
+        .agg(splits=pl.col("split").n_unique())
+        .filter(pl.col("splits") > 1)
+        .select("bucket")
     )
 
 
@@ -107,6 +146,8 @@ def _splits_of(keys: pl.Series, params: SplitParams, splits: pl.DataFrame | None
 
 def candidates(new: pl.DataFrame, history: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     """record_id, other_id: pairs of a record of the range and an earlier kept one in another split to verify."""
+    if history.height == 0:
+        return pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
     asks = _asking(_positioned(new))
     earlier = _positioned(history).rename({"split": "group"})
     found = near.candidate_pairs(asks, earlier, params.near.bucket_cap).pairs
@@ -129,7 +170,7 @@ def split_records(
 ) -> pl.DataFrame:
     """TABLES['split'] for `records`, by record_id.
 
-    history: FINGERPRINT of the kept rows of all earlier days; pairs: of `candidates`;
+    records: record_id, may_evaluate, and cleaned messages of at least every one of `compared_ids`. history: FINGERPRINT of the kept rows of all earlier days; pairs: of `candidates`;
     history_records: record_id and cleaned messages of at least every `other_id`.
     In (day, source_rank, record_id) order: `no_evaluate_right` (its group validates or tests and
     its source may not), `same_after_cleaning` (text and answer of an earlier kept record),
@@ -192,11 +233,15 @@ def _sets(ids: pl.Series, records: pl.DataFrame, params: SplitParams) -> shingle
     so that it is near its equals and nothing else."""
     sided = pl.concat([records.select("record_id"), text.turns(records)], how="horizontal")
     found = ids.to_frame("record_id").join(sided, on="record_id", how="left", maintain_order="left")
+    if found["messages"].null_count():
+        raise ValueError(
+            "split: a text to compare is missing: hand in those of `compared_ids` and of every pair."
+        )
     texts = compared_texts(found, params.answers_are_labels)
     sets = shingles.shingle_sets(texts, params.ngram)
-    keys = text.comparison_key(texts)
     is_short = sets.lengths == 0
-    own = keys.filter(pl.Series(is_short)).str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    keys = text.comparison_key(texts.filter(pl.Series(is_short, dtype=pl.Boolean)))
+    own = keys.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
     values = np.insert(sets.values, sets.offsets[:-1][is_short], own.to_numpy())
     return shingles.Ragged(values, shingles.offsets_of(np.maximum(sets.lengths, 1)))
 
@@ -252,18 +297,17 @@ def _near_each_other(
     """As `_near_history`, for heads of one range among themselves: only kept ones drop others."""
     if heads.height == 0:
         return pl.DataFrame(schema=_CROSSING)
-    items = heads.sort("position").with_row_index("item").with_columns(pl.col("item").cast(pl.Int64))
-    # Equal texts always meet, whatever the bands say: their comparison key is one more bucket.
-    key = pl.col("comparison_key").str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
-    buckets = items.select(
-        "item",
-        "split",
-        bucket=pl.concat_list(pl.col("bands").fill_null(pl.lit([], dtype=pl.List(pl.UInt64))), key),
-    ).explode("bucket")
-    mixed = buckets.group_by("bucket").agg(splits=pl.col("split").n_unique()).filter(pl.col("splits") > 1)
-    homes = buckets.join(mixed.select("bucket"), on="bucket", how="semi")
+    buckets = _buckets(heads)
+    homes = buckets.join(_mixed(buckets), on="bucket", how="semi")
     if homes.height == 0:
         return pl.DataFrame(schema=_CROSSING)
+    items = (
+        heads.join(homes.select("position").unique(), on="position", how="semi")
+        .sort("position")
+        .with_row_index("item")
+        .with_columns(pl.col("item").cast(pl.Int64))
+    )
+    homes = homes.join(items.select("position", "item"), on="position").drop("position")
     numbers = homes.select("bucket", "split").unique().sort("bucket", "split").with_row_index("number")
     held = (
         history.filter(pl.col("bands").is_not_null())
