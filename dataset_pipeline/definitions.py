@@ -1,4 +1,4 @@
-"""What Dagster loads: the assets of one spec, nothing else.
+"""What Dagster loads: the assets of one spec, the night that makes them, and what watches between nights.
 
 The spec is the one that DATASET_PIPELINE_SPEC names, else `data/dataset.yaml`.
 """
@@ -23,32 +23,53 @@ DEFAULT_SPEC = "data/dataset.yaml"
 
 
 def build_definitions(project: Project, published: Iterable[dt.date] = ()) -> dg.Definitions:
-    """The definitions of a project. Raises SpecError where no source has a file: there is no day then.
+    """All of a project: assets, jobs, the night, what watches. Raises SpecError where no source has a file.
 
     published: days of the warehouse, some of which may have lost their files: they are made again, empty.
     """
+    # Here and not above: a command needs the assets alone.
+    from dataset_pipeline.automation.arrivals import build_arrivals
+    from dataset_pipeline.automation.failed_runs import build_alarm
+    from dataset_pipeline.automation.health import build_checks, build_health_job
+    from dataset_pipeline.automation.night import build_night
+
+    night, nightly = build_night(project)
+    checks = build_checks(project)
+    return dg.Definitions(
+        assets=build_assets(project, _days(project, published)),
+        asset_checks=checks,
+        jobs=[
+            dg.define_asset_job(
+                "dataset", selection="*", description="Every step and the release, for chosen days."
+            ),
+            night,
+            build_health_job(checks),
+        ],
+        schedules=[nightly],
+        sensors=[build_arrivals(project, night), build_alarm(project)],
+        # DuckDB has one writer: steps run one after the other in the run's own process.
+        executor=dg.in_process_executor,
+    )
+
+
+def assets_alone(project: Project, published: Iterable[dt.date] = ()) -> dg.Definitions:
+    """The assets of a project, for a command: it asks what watches by itself. Raises SpecError as `build_definitions`."""
+    return dg.Definitions(
+        assets=build_assets(project, _days(project, published)), executor=dg.in_process_executor
+    )
+
+
+def _days(project: Project, published: Iterable[dt.date]) -> list[dt.date]:
+    """The days of the files and of the warehouse, and every day between. Raises SpecError where there is none."""
     found = discover(project)
     days = calendar(project, found)
-    if days:
-        every = {
-            *days,
-            *(day for day in published if project.spec.start is None or day >= project.spec.start),
-        }
-        days = [min(every) + dt.timedelta(days=n) for n in range((max(every) - min(every)).days + 1)]
     if not days:
         raise SpecError(
             list(found.problems) or [Problem(project.path.name, "no source has a file.", "Add one.")]
         )
-    return dg.Definitions(
-        assets=build_assets(project, days),
-        jobs=[
-            dg.define_asset_job(
-                "dataset", selection="*", description="Every step and the release, for chosen days."
-            )
-        ],
-        # DuckDB has one writer: steps run one after the other in the run's own process.
-        executor=dg.in_process_executor,
-    )
+    start = project.spec.start
+    every = {*days, *(day for day in published if start is None or day >= start)}
+    return [min(every) + dt.timedelta(days=n) for n in range((max(every) - min(every)).days + 1)]
 
 
 @dg.definitions

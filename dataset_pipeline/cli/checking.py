@@ -1,32 +1,29 @@
-"""`check`: what is wrong with a spec and its files; finding a release and reading of it.
+"""`check`: what is wrong with a spec and its files.
 
-Lives here: looking and saying. Keep out: changing anything.
+Lives here: looking and saying. Keep out: changing anything, finding a release (`finding`).
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from dataset_pipeline.assets.annotating import read_answers
 from dataset_pipeline.assets.engine import gate_problems
 from dataset_pipeline.assets.reviewing import read_verdicts
-from dataset_pipeline.cli import completing, show
+from dataset_pipeline.cli import show
 from dataset_pipeline.cli.outputs import CheckOutput, ProblemOutput, line_of
-from dataset_pipeline.errors import PipelineError, Problem, SpecError
+from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import Step
-from dataset_pipeline.spec.load import Project, load_project, read_project
+from dataset_pipeline.spec.load import Project, read_project
 from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.params import IngestParams, release_formats
 from dataset_pipeline.spec.places import FETCHED
 from dataset_pipeline.spec.reading import Reading
-from dataset_pipeline.storage import readers, releases, split_lock
+from dataset_pipeline.storage import readers, split_lock
 from dataset_pipeline.storage.fetching import fetch_all
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
 from dataset_pipeline.storage.tokenizers import tokenizer_problems
@@ -224,73 +221,3 @@ def _advice(project: Project) -> Iterator[str]:
             yield f"source {source.name}: its rights are still what `init` wrote: say who holds them and why you may use it."
         if source.mapped().id is None:
             yield f"source {source.name} maps no fields.id: reviews and `explain` will know its records by line only."
-
-
-# --- releases -----------------------------------------------------------------------------
-
-
-class BrokenRelease(PipelineError):
-    """A release folder that is not whole: a file is gone, cannot be read, or says what it cannot say."""
-
-
-def broken(folder: Path, what: str) -> BrokenRelease:
-    return BrokenRelease(
-        f"{folder}: {what}: this is no whole release. `dataset-pipeline verify` says all that is wrong with one. Restore the "
-        "folder from a copy, or delete it and run `dataset-pipeline run`: the newest release is then written again."
-    )
-
-
-def find_release(release: str, spec: Path) -> Path:
-    """The folder of a release: `latest`, a version, the beginning of one and no other, or a path.
-
-    Raises SpecError with the releases there are. The folder is there; whether it is whole is another question.
-    """
-    given = Path(release)
-    if release and (given / releases.LATEST / releases.MANIFEST).is_file():
-        return (given / releases.LATEST).resolve()  # a folder of versions, as `publish` makes it
-    if release and ((given / releases.MANIFEST).is_file() or (os.sep in release and given.is_dir())):
-        return given.resolve()
-    folder = load_project(spec).releases_path
-    known = completing.versions(folder)
-    if release == releases.LATEST and (folder / release).exists():
-        return (folder / release).resolve()
-    matching = [name for name in known if release and name.startswith(release)]
-    if release in known or len(matching) == 1:
-        return (folder / (release if release in known else matching[0])).resolve()
-    what = "there is no such release."
-    if matching:
-        known, what = matching, f"{len(matching)} releases begin so: give more of the version."
-    elif release == releases.LATEST and (folder / release).is_symlink():
-        what = f"points at {(folder / release).readlink()}, which is gone."
-    raise SpecError([Problem(str(folder / release), what, f"There are: {', '.join(known) or 'none'}.")])
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a release. Raises BrokenRelease where it is none."""
-    path = folder / releases.MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        for part in ("files", "counts", "spec", "versions"):
-            dict(manifest[part])
-        str(manifest["version"]), dict(manifest["counts"]["splits"]), int(manifest["counts"]["withheld"])
-        for entry in manifest["inputs"]:
-            (
-                str(entry["source"]),
-                str(entry["day"]),
-                str(entry["uri"]),
-                str(entry["sha256"]),
-                int(entry["rows_read"]),
-            )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise broken(path, "is missing or no manifest") from None
-    return dict(manifest)
-
-
-def read_rows(path: Path, columns: list[str], ids: list[str] | None = None) -> pl.DataFrame:
-    """Some columns of a Parquet file of a release, of the records `ids` where given. Raises BrokenRelease."""
-    try:
-        rows = pl.scan_parquet(path, glob=False)
-        rows = rows if ids is None else rows.filter(pl.col("record_id").is_in(ids))
-        return rows.select(columns).collect()
-    except (OSError, pl.exceptions.PolarsError):
-        raise broken(path, "is missing or cannot be read") from None

@@ -17,11 +17,13 @@ from rich.table import Table
 
 from dataset_pipeline.assets import release_reading
 from dataset_pipeline.cli import outputs, show
-from dataset_pipeline.cli.checking import BrokenRelease, broken, find_release, read_manifest, read_rows
+from dataset_pipeline.cli.finding import BrokenRelease, broken, find_release, read_manifest, read_rows
 from dataset_pipeline.cli.outputs import DiffOutput, Part, line_of
-from dataset_pipeline.storage.releases import MANIFEST
+from dataset_pipeline.storage.release_checks import MANIFEST
+from dataset_pipeline.storage.release_removal import reading
 from dataset_pipeline.transforms.diff import comparing
-from dataset_pipeline.transforms.diff.words import UNKNOWN, value_words
+from dataset_pipeline.transforms.diff.manifests import incomplete_days
+from dataset_pipeline.transforms.diff.words import UNKNOWN, days_words, value_words
 
 SHOWN_IDS = 20
 """Record ids of a kind that are shown on a terminal; `--json` lists all."""
@@ -44,8 +46,9 @@ def diff(before: str, after: str, spec: Path, as_json: bool) -> int:
     """
     out = show.console(as_json)
     folders = [find_release(name, spec) for name in (before, after)]
-    old, new = (read_manifest(folder) for folder in folders)
-    sides = _side(folders[0], old), _side(folders[1], new)
+    with reading(*folders):
+        old, new = (read_manifest(folder) for folder in folders)
+        sides = _side(folders[0], old), _side(folders[1], new)
     try:
         found = _output(old, new, release_reading.compare(sides, old, new))
     except release_reading.UNREADABLE as error:
@@ -86,6 +89,7 @@ def _output(old: dict[str, Any], new: dict[str, Any], compared: release_reading.
     found, differences = compared.rows, compared.differences
     parts = {name: {value: _part(n) for value, n in counts.items()} for name, counts in found.counts.items()}
     whole = found.counts[comparing.SPLIT].values()
+    days = incomplete_days((old, new))
     return DiffOutput(
         before=str(old["version"]),
         after=str(new["version"]),
@@ -106,6 +110,8 @@ def _output(old: dict[str, Any], new: dict[str, Any], compared: release_reading.
             outputs.VersionDifference(name=leaf.path, before=_version(leaf.before), after=_version(leaf.after))
             for leaf in differences.versions
         ],
+        missing_days=outputs.DaysOfBoth(before=list(days["missing"][0]), after=list(days["missing"][1])),
+        stale_days=outputs.DaysOfBoth(before=list(days["stale"][0]), after=list(days["stale"][1])),
     )  # fmt: skip
 
 
@@ -164,6 +170,9 @@ def _print(out: Console, found: DiffOutput) -> None:
     _print_some(
         out, "versions", [f"{v.name} {v.before or 'none'} → {v.after or 'none'}" for v in found.versions]
     )
+    for word, both in (("missing", found.missing_days), ("stale", found.stale_days)):
+        if both.before or both.after:
+            out.print(f"{word} days: {days_words(both.before)} → {days_words(both.after)}")
 
 
 def _print_parts(out: Console, title: str, parts: dict[str, Part]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from dataset_pipeline.storage import release_tags
+
 PROGRAM = "dataset-pipeline"
 _VARIABLE = "_DATASET_PIPELINE_COMPLETE"
 """The variable that click derives from the program's name."""
@@ -19,7 +21,7 @@ _VARIABLE = "_DATASET_PIPELINE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 STEPS = ("ingest", "dedup", "filter", "normalize", "decontaminate", "label", "split", "release")
 """The daily steps of `records.Step`, which loads Polars, and the release; a test holds them equal."""
-PREVIEWED = ("filter", "split")
+PREVIEWED = ("dedup", "filter", "normalize", "decontaminate", "split")
 """The steps of `previewing.PREVIEWED`; a test holds them equal."""
 _LATEST = "latest"
 
@@ -44,9 +46,22 @@ def script(program: click.Command, shell: str) -> str:
 
 
 def releases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """`latest` and the versions in the releases folder beside the spec."""
-    names = [*([_LATEST] if _LATEST.startswith(incomplete) else []), *versions(_folder(ctx), incomplete)]
+    """`latest`, the tags and the versions in the releases folder beside the spec."""
+    latest = [_LATEST] if _LATEST.startswith(incomplete) else []
+    names = [*latest, *_tags(_folder(ctx), incomplete), *versions(_folder(ctx), incomplete)]
     return [CompletionItem(name) for name in names]
+
+
+def tags(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The tags that can be moved or deleted."""
+    return [CompletionItem(name) for name in _tags(_folder(ctx), incomplete)]
+
+
+def _tags(folder: Path, beginning: str) -> list[str]:
+    try:
+        return [tag.name for tag in release_tags.tags_of(folder) if tag.name.startswith(beginning)]
+    except OSError:
+        return []
 
 
 def versions(folder: Path, beginning: str = "") -> list[str]:
@@ -57,6 +72,7 @@ def versions(folder: Path, beginning: str = "") -> list[str]:
             for p in folder.iterdir()
             if p.name.startswith(beginning)
             and not p.name.startswith(".")
+            and p.name != release_tags.TAGS
             and not p.is_symlink()
             and p.is_dir()
         )

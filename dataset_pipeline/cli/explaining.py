@@ -17,7 +17,7 @@ from rich.console import Console
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import context_of
 from dataset_pipeline.cli import outputs, show
-from dataset_pipeline.cli.checking import BrokenRelease, read_rows
+from dataset_pipeline.cli.finding import BrokenRelease, read_rows
 from dataset_pipeline.cli.outputs import ExplainOutput, Left, RejectedRow, Story, line_of
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.records import DAILY_STEPS, TABLES, Step

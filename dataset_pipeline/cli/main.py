@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from dataset_pipeline import __version__
-from dataset_pipeline.cli import completing
+from dataset_pipeline.cli import calling, completing
 from dataset_pipeline.errors import PipelineError, Problem, SpecError, disk_full
 
 DEFAULT_SPEC = "data/dataset.yaml"
@@ -134,12 +134,21 @@ def check(spec: Path, as_json: bool, reuse: str | None) -> None:
 @click.option(
     "--select", "select", shell_complete=completing.steps, help="Make this step and what follows it."
 )
-def run(spec: Path, as_json: bool, first: Any, last: Any, select: str | None) -> None:
+@click.option(
+    "--night",
+    type=calling.NightDay(),
+    is_flag=False,
+    flag_value=calling.YESTERDAY,
+    help="As the schedule does: yesterday (or this day) too, file or not; then the checks of the night and the alarm.",
+)
+def run(spec: Path, as_json: bool, first: Any, last: Any, select: str | None, night: Any) -> None:
     """Make what is missing or stale: plan, progress, funnel, release."""
     from dataset_pipeline.cli import running
 
-    chosen = running.Choice(first.date() if first else None, last.date() if last else None, select)
-    sys.exit(running.run(spec, as_json, chosen))
+    chosen = running.Choice(first.date() if first else None, last.date() if last else None, select, night)
+    with calling.ended_in_order():
+        code = running.run(spec, as_json, chosen)
+    sys.exit(code)
 
 
 @main.command()
@@ -164,17 +173,31 @@ def explain(record: str, spec: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("step", shell_complete=completing.previewed_steps)
+@click.argument("step", required=False, shell_complete=completing.previewed_steps)
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of the spec and its new value."
 )
+@click.option(
+    "--spec-after",
+    type=click.Path(path_type=Path),
+    help="An edited copy of the spec, beside it: what all its changes together would do.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20_000,
+    show_default=True,
+    help="Records that come back and are measured by the steps after, at most.",
+)
 @spec_option
 @json_option
-def preview(step: str, sets: tuple[str, ...], spec: Path, as_json: bool) -> None:
-    """What a change of STEP would keep and drop, without doing it."""
+def preview(
+    step: str | None, sets: tuple[str, ...], spec_after: Path | None, limit: int, spec: Path, as_json: bool
+) -> None:
+    """What a change of STEP, or of the whole spec, would keep and drop, without doing it."""
     from dataset_pipeline.cli import previewing
 
-    sys.exit(previewing.preview(step, sets, spec, as_json))
+    sys.exit(previewing.preview(step, sets, spec, as_json, spec_after, limit))
 
 
 @main.command()
@@ -185,7 +208,7 @@ def preview(step: str, sets: tuple[str, ...], spec: Path, as_json: bool) -> None
 def diff(before: str, after: str, spec: Path, as_json: bool) -> None:
     """What differs from release A to release B: rows in, out, changed, moved, and why.
 
-    A release is `latest`, a version, a beginning that only one version has, or a folder.
+    A release is `latest`, a tag, a version, a beginning that only one version has, or a folder.
     """
     from dataset_pipeline.cli import comparing
 
@@ -213,7 +236,7 @@ def storage_option(command: Any) -> Any:
 def verify(release: str, spec: Path, storage: tuple[str, ...], rebuild: bool) -> None:
     """Check every hash of a RELEASE, and that its rows are those its provenance names.
 
-    RELEASE is `latest`, a version, a beginning that only one version has, a folder, or the URL of a published one.
+    RELEASE is `latest`, a tag, a version, a beginning of one and no other, a folder, or the URL of a published one.
     """
     from dataset_pipeline.cli import verifying
 
@@ -228,7 +251,7 @@ def verify(release: str, spec: Path, storage: tuple[str, ...], rebuild: bool) ->
 def publish(release: str, target: str, spec: Path, storage: tuple[str, ...]) -> None:
     """Copy a RELEASE to TARGET, whole or not at all, and verify it there.
 
-    RELEASE is `latest`, a version, a beginning that only one version has, or a folder. TARGET is a folder or any URL that
+    RELEASE is `latest`, a tag, a version, a beginning of one and no other, or a folder. TARGET is a folder or any URL that
     fsspec knows (s3://bucket/datasets): the release becomes a folder in it, called by its version.
     """
     from dataset_pipeline.cli import publishing
@@ -242,12 +265,29 @@ def publish(release: str, target: str, spec: Path, storage: tuple[str, ...]) -> 
 def rollback(release: str, spec: Path) -> None:
     """Point `latest` back at an earlier RELEASE.
 
-    RELEASE is a version or a beginning that only one has. It is verified first. The rollback holds until the data or the
+    RELEASE is a tag, a version, or a beginning that only one has. It is verified first. The rollback holds until the data or the
     spec change: the next run then makes a new release.
     """
     from dataset_pipeline.cli import rolling
 
     sys.exit(rolling.rollback(release, spec))
+
+
+@main.command()
+@click.argument("name", required=False, shell_complete=completing.tags)
+@click.argument("release", required=False, shell_complete=completing.releases)
+@click.option("--delete", is_flag=True, help="Take the tag NAME away.")
+@click.option("--force", is_flag=True, help="Move a tag that names another release.")
+@spec_option
+def tag(name: str | None, release: str | None, delete: bool, force: bool, spec: Path) -> None:
+    """Call a RELEASE (`latest` where none is given) by a NAME, and keep it for good; without a NAME, list the tags.
+
+    NAME holds letters, digits, `.`, `_` and `-`. It stands for the release wherever one is named, and is the link
+    releases/tags/NAME. `release.keep` never removes a release with a tag.
+    """
+    from dataset_pipeline.cli import tagging
+
+    sys.exit(tagging.tag(name, release, spec, delete, force))
 
 
 @main.command()

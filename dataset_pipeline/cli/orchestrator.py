@@ -7,51 +7,35 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
+from dagster._core.launcher import WorkerStatus
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import Outcome
 from dataset_pipeline.assets.execution import RESULTS
-from dataset_pipeline.definitions import build_definitions
+from dataset_pipeline.automation.instance import ensure_home
+from dataset_pipeline.automation.launcher import GONE_WORDS, PID_TAG
+from dataset_pipeline.definitions import assets_alone
 from dataset_pipeline.errors import PipelineError, StepFailed
+from dataset_pipeline.storage.sources import is_nightly
 
-_PID_TAG = "dataset_pipeline/pid"
+_NO_RETRY = {"dagster/max_retries": "0"}
+"""A command is run again by whoever ran it; Dagster could not."""
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
-INSTANCE_CONFIG = """\
-# Written by dataset-pipeline: Dagster's state lives here, beside the spec.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-  free_slots_after_run_end_seconds: 60
-"""
-
-
-def ensure_home(home: Path) -> None:
-    """Make Dagster's folder and its configuration."""
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists() or config.read_text(encoding="utf-8") != INSTANCE_CONFIG:
-        part = config.with_suffix(".part")
-        part.write_text(INSTANCE_CONFIG, encoding="utf-8")
-        part.replace(config)
 
 
 class Orchestrator:
     """Materializes assets in this process and remembers it in the project's Dagster instance."""
 
     def __init__(self, context: Context):
-        ensure_home(context.project.dagster_home)
+        ensure_home(context.project.dagster_home, context.project.spec.schedule)
         self.context = context
         self.instance = dg.DagsterInstance.from_config(str(context.project.dagster_home))
         published = [day for _, day in context.warehouse.latest() if day is not None]
-        self.job = build_definitions(context.project, published).resolve_implicit_global_asset_job_def()
+        published += [context.until] if context.until is not None and is_nightly(context.project) else []
+        self.job = assets_alone(context.project, published).resolve_implicit_global_asset_job_def()
 
     def __enter__(self) -> Orchestrator:
         self._end_dead_runs()
@@ -67,7 +51,7 @@ class Orchestrator:
         """Materialize assets, for a range of days where they have days. Returns what each did, or its error."""
         if not steps:
             return []
-        tags = {_PID_TAG: str(os.getpid())}
+        tags = {PID_TAG: str(os.getpid()), **_NO_RETRY}
         if days is not None:
             tags |= {_RANGE_START: days[0].isoformat(), _RANGE_END: days[1].isoformat()}
         result = self.job.execute_in_process(
@@ -88,14 +72,30 @@ class Orchestrator:
         """A run of a process that is gone did not end by itself: tell Dagster, or it shows as running for ever.
 
         The run lock is ours, so every unfinished run of a command is one whose process is gone. Its
-        process id says nothing: in a container the next process has the same one.
+        process id says nothing: in a container the next process has the same one. A run that Dagster began may wait
+        for our lock, or be the night that we are part of: whether it lives, the launcher knows.
         """
-        unfinished = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])
-        for run in self.instance.get_runs(unfinished):
-            if _PID_TAG in run.tags:
-                self.instance.report_run_failed(
-                    run, "The process of this run is gone; what it had published stays."
-                )
+        unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
+        for run in self.instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+            if PID_TAG in run.tags or self._is_gone(run):
+                self.instance.report_run_failed(run, GONE_WORDS)
+        self._free_slots()
+
+    def _is_gone(self, run: dg.DagsterRun) -> bool:
+        launcher = self.instance.run_launcher
+        if run.status != DagsterRunStatus.STARTED or not launcher.supports_check_run_worker_health:
+            return False
+        return launcher.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
+
+    def _free_slots(self) -> None:
+        """What ended runs still hold is free at once: Dagster's daemon, if one runs, would wait a while."""
+        events = self.instance.event_log_storage
+        if not events.supports_global_concurrency_limits or not (holders := events.get_concurrency_run_ids()):
+            return
+        known = {run.run_id: run for run in self.instance.get_runs(dg.RunsFilter(run_ids=list(holders)))}
+        for run_id in holders:
+            if run_id not in known or known[run_id].is_finished:
+                events.free_concurrency_slots_for_run(run_id)
 
     def _report_unknown(self) -> None:
         """Publications of a run that died between our commit and Dagster's event are reported now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
@@ -71,10 +71,27 @@ class DayState(Output):
 
     step: str
     day: str | None
-    state: str = Field(description="published, stale or missing.")
-    reasons: list[str] = Field(description="Why it is stale or missing.")
+    state: Literal["published", "stale", "missing", "closed gate"] = Field(
+        description="closed gate: the newest attempt was refused; the first reasons say by which expectation."
+    )
+    has_older_rows: bool = Field(
+        description="It is not up to date, and rows of an older recipe are used until it is."
+    )
+    reasons: list[str] = Field(description="Why it is not published.")
     rows: int
     kept: int
+
+
+class PlanOutput(Output):
+    """What `run` would do now. Upper bounds: rows that come out the same spare the steps after them."""
+
+    days: int
+    files: int = Field(description="That ingest would read.")
+    records: int | None = Field(description="Of the step with most to do; null where nothing tells.")
+    seconds: dict[str, float] = Field(
+        description="Step to about how long it would take, where it ran before."
+    )
+    total_seconds: float | None = Field(description="With starting; null where a step never ran before.")
 
 
 class Waiting(Output):
@@ -95,13 +112,17 @@ class RolledBack(Output):
 
 
 class StatusOutput(Output):
-    """What is published, stale or missing, and what waits for a person."""
+    """What is published, stale, missing or behind a closed gate, and what waits for a person."""
 
     steps: list[DayState]
+    plan: PlanOutput
     rejected: dict[str, Counts] = Field(description="Source to reason to rows.")
     waiting: Waiting
     release: str | None = Field(description="Version that `latest` points at.")
     release_is_current: bool = Field(description="Whether `run` would leave `latest` as it is.")
+    release_refused: list[str] = Field(
+        description="Expectations that refused the newest attempt at a release, as `NAME observed VALUE (limit …)`."
+    )
     rolled_back: RolledBack | None
 
 
@@ -281,6 +302,13 @@ class VersionDifference(Output):
     after: str | None
 
 
+class DaysOfBoth(Output):
+    """Days of the first release and of the second."""
+
+    before: list[str]
+    after: list[str]
+
+
 class DiffOutput(Output):
     """What differs between two releases. Never text of a record."""
 
@@ -302,6 +330,8 @@ class DiffOutput(Output):
     spec: list[SpecDifference]
     inputs: list[InputDifferenceOutput]
     versions: list[VersionDifference]
+    missing_days: DaysOfBoth = Field(description="Days of which a release holds nothing.")
+    stale_days: DaysOfBoth = Field(description="Days of which a release holds older rows.")
 
 
 # --- printing -----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What the previews of several steps share: reading what is published, and tables of it.
 
-Lives here: queries that never make or change a warehouse. Keep out: what is compared (`preview_filter`, `preview_split`).
+Lives here: queries that never make or change a warehouse. Keep out: what is compared (`preview_split`).
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ from pathlib import Path
 from rich.console import Console
 
 from dataset_pipeline.cli import show
-from dataset_pipeline.cli.checking import find_release
+from dataset_pipeline.cli.finding import find_release
 from dataset_pipeline.cli.verifying import destination, examined, local_path, with_progress
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.spec.load import read_project
 from dataset_pipeline.spec.places import is_remote
 from dataset_pipeline.storage import releases, shelving, shipping
 from dataset_pipeline.storage.fetching import Secrets, scrubbed_logs
+from dataset_pipeline.storage.release_removal import reading
 from dataset_pipeline.storage.remote_listing import is_http
 from dataset_pipeline.storage.shelf import Destination
 from dataset_pipeline.storage.shipping import Shipped
@@ -36,6 +37,11 @@ def publish(release: str, target: str, spec: Path, storage: Sequence[str]) -> in
     source = find_release(release, spec)
     if folder is not None:
         _refuse_own(folder, spec)
+    with reading(source):
+        return _publish(source, folder, elsewhere, out)
+
+
+def _publish(source: Path, folder: Path | None, elsewhere: Destination | None, out: Console) -> int:
     found, rows = with_progress(out, lambda: examined(source))
     if found.problems or rows.problems:
         for problem in [*found.problems, *rows.problems]:

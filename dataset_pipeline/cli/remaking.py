@@ -32,7 +32,7 @@ from dataset_pipeline.records import RELEASE
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
-from dataset_pipeline.storage.releases import Manifest, manifest_of
+from dataset_pipeline.storage.release_checks import Manifest, manifest_of
 from dataset_pipeline.transforms.diff.comparing import spec_differences
 
 MAX_SHOWN = 20
@@ -130,7 +130,7 @@ def _make(context: Context, out: Console) -> list[str]:
 
 def _changes(said: Mapping[str, Any], context: Context) -> Iterator[str]:
     """What is not as the manifest says it was: leaves of the spec, raw files, versions."""
-    spec = context.project.spec.model_dump(mode="json", exclude_unset=True)
+    spec = context.project.spec.as_released()
     for leaf in spec_differences(said.get("spec", {}), spec):
         yield f"spec {leaf.path}: {_shown(leaf.before)} then, {_shown(leaf.after)} now"
     then = {(i["source"], i["day"], i["uri"]): i["sha256"] for i in said.get("inputs", ())}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from dataset_pipeline.cli import show
-from dataset_pipeline.cli.checking import BrokenRelease, broken, find_release, read_manifest, read_rows
+from dataset_pipeline.cli.finding import BrokenRelease, broken, find_release, read_manifest, read_rows
 from dataset_pipeline.cli.outputs import Counts, line_of
 from dataset_pipeline.cli.reuse_outputs import (
     BalanceOutput,
@@ -34,8 +34,9 @@ from dataset_pipeline.spec.licence_terms import OBLIGATION_WORDS
 from dataset_pipeline.spec.licences import obligations
 from dataset_pipeline.spec.load import Project, load_project
 from dataset_pipeline.spec.models import Spec
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks
 from dataset_pipeline.storage.readers import UnreadableFile
+from dataset_pipeline.storage.release_removal import reading
 from dataset_pipeline.transforms import reuse as measures
 from dataset_pipeline.transforms.ingest import MissingColumn
 from dataset_pipeline.transforms.reuse_source import Offered, offered
@@ -59,7 +60,7 @@ def reuse(release: str, spec: Path, as_json: bool) -> int:
     folder = find_release(release, spec)
     token = REPORTER.set(bars := show.Bars(out, 1))
     try:
-        with bars:
+        with bars, reading(folder):
             found = _look(project, folder)
     finally:
         REPORTER.reset(token)
@@ -71,7 +72,7 @@ def reuse(release: str, spec: Path, as_json: bool) -> int:
 
 def _look(project: Project, folder: Path) -> ReuseOutput:
     REPORTER.get().phase("reuse", "verifying the release")
-    verified = releases.verify(folder)
+    verified = release_checks.verify(folder)
     if not verified.is_whole:
         return _not_whole(project.spec, folder, verified)
     manifest = read_manifest(folder)
@@ -79,7 +80,7 @@ def _look(project: Project, folder: Path) -> ReuseOutput:
         release = offered(manifest)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise broken(
-            folder / releases.MANIFEST, "does not say what the release's task and days are"
+            folder / release_checks.MANIFEST, "does not say what the release's task and days are"
         ) from None
     provenance = _provenance(folder)
     from dataset_pipeline.assets.reusing import NotItsRows, look
@@ -104,7 +105,7 @@ def _provenance(folder: Path) -> pl.DataFrame:
     return read_rows(path, [*measures.NEEDED, *more])
 
 
-def _not_whole(spec: Spec, folder: Path, verified: releases.Verification) -> ReuseOutput:
+def _not_whole(spec: Spec, folder: Path, verified: release_checks.Verification) -> ReuseOutput:
     return ReuseOutput(
         release=verified.version, name="", folder=str(folder), spec=spec.name, is_whole=False,
         problems=list(verified.problems), records=0, fit=0, fit_by_split={}, stopped={}, splits={}, rights=None, task=None, labels=None,

@@ -17,18 +17,17 @@ from dataset_pipeline.assets.engine import context_of
 from dataset_pipeline.assets.plan import State, Status, status_of
 from dataset_pipeline.assets.releasing import release_recipe
 from dataset_pipeline.cli import show
-from dataset_pipeline.cli.checking import broken, find_release, read_manifest, read_rows
+from dataset_pipeline.cli.finding import broken, find_release, read_manifest, read_rows
 from dataset_pipeline.errors import PipelineError, Problem, SpecError, WarehouseVersion
 from dataset_pipeline.records import RELEASE, Step
 from dataset_pipeline.spec.load import Project, load_project
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks, releases
 from dataset_pipeline.storage.locks import hold_run_lock, release_run_lock
 from dataset_pipeline.storage.publishing import NewPublication
+from dataset_pipeline.storage.release_removal import ROLLBACK, reading
 from dataset_pipeline.transforms import rights
 
 ERASED = "erased"
-RUN_ID = "rollback"
-"""What stands in place of a run's id in the publication that a rollback appends."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ def rolled_back(context: Context) -> Rollback | None:
     frame = context.warehouse.query(
         "SELECT content, run_id, published_at FROM publications WHERE step = ? ORDER BY seq DESC", [RELEASE]
     )
-    made = frame.filter(frame["run_id"] != RUN_ID)["content"].to_list()
-    if not frame.height or frame["run_id"][0] != RUN_ID or not made:
+    made = frame.filter(frame["run_id"] != ROLLBACK)["content"].to_list()
+    if not frame.height or frame["run_id"][0] != ROLLBACK or not made:
         return None
     version, _, at = frame.row(0)
     is_there = releases.latest_version(context.project.releases_path) == version
@@ -89,14 +88,16 @@ def rollback(release: str, spec: Path) -> int:
         raise SpecError(
             [Problem(str(link), "is no link, as a copy that follows links leaves it.", "Delete it, then roll back again.")]
         )  # fmt: skip
-    found = releases.verify(folder)
-    if not found.is_whole:
-        raise broken(folder, "; ".join(found.problems[:5]))
-    hold_run_lock(project.warehouse_path, on_wait=out.print)
-    try:
-        return _point(project, folder, out)
-    finally:
-        release_run_lock(project.warehouse_path)
+    # While it waits for a run, that run could remove it.
+    with reading(folder):
+        found = release_checks.verify(folder)
+        if not found.is_whole:
+            raise broken(folder, "; ".join(found.problems[:5]))
+        hold_run_lock(project.warehouse_path, on_wait=out.print)
+        try:
+            return _point(project, folder, out)
+        finally:
+            release_run_lock(project.warehouse_path)
 
 
 def _point(project: Project, folder: Path, out: Console) -> int:
@@ -170,4 +171,4 @@ def _record(context: Context, status: Status, folder: Path) -> None:
     new = NewPublication(
         None, now.hash, folder.name, folder.name, now.params_hash, now.inputs, rows, released
     )
-    context.warehouse.record_release(new, [], RUN_ID)
+    context.warehouse.record_release(new, [], ROLLBACK)

@@ -8,30 +8,35 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dataset_pipeline import clock
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, context_of
+from dataset_pipeline.assets.estimating import effort
 from dataset_pipeline.assets.housekeeping import housekeeping
 from dataset_pipeline.assets.inputs import stale_inputs
+from dataset_pipeline.assets.judged import held
 from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.assets.reporting import is_reported
-from dataset_pipeline.cli import show
+from dataset_pipeline.cli import nights, show
 from dataset_pipeline.cli.checking import checked_project
+from dataset_pipeline.cli.choice import Choice as Choice
+from dataset_pipeline.cli.choice import Report as Report
 from dataset_pipeline.cli.fetch import fetch
-from dataset_pipeline.cli.lost import Lost, lost_files, refuse_lost_sources
+from dataset_pipeline.cli.gaps import gap_lines
+from dataset_pipeline.cli.lost import lost_files, refuse_lost_sources
+from dataset_pipeline.cli.plan_words import effort_words, plan_lines, ranges_in_words
 from dataset_pipeline.cli.rolling import release_words, rolled_back
 from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
-from dataset_pipeline.errors import BadDay, PipelineError, Problem, SpecError, WarehouseBusy, WarehouseVersion
+from dataset_pipeline.errors import BadDay, PipelineError, SpecError, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, PROTECTED, RELEASE, REPORT, Step
+from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, Step
 from dataset_pipeline.spec.load import read_project
 from dataset_pipeline.spec.meaning import semantic_problems
 from dataset_pipeline.spec.places import is_fetched
@@ -42,77 +47,34 @@ if TYPE_CHECKING:
     from dataset_pipeline.cli.orchestrator import Orchestrator
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What of the plan the user asked for."""
-
-    first: dt.date | None = None
-    last: dt.date | None = None
-    select: str | None = None
-
-    def days(self, days: Iterable[dt.date]) -> list[dt.date]:
-        return [
-            d
-            for d in days
-            if (self.first is None or d >= self.first) and (self.last is None or d <= self.last)
-        ]
-
-    def steps(self) -> list[str]:
-        """The daily steps to run. Raises SpecError for a step that does not exist."""
-        if self.select is None:
-            return [str(step) for step in DAILY_STEPS]
-        names = [str(step) for step in DAILY_STEPS]
-        if self.select == RELEASE:
-            return []
-        if self.select not in names:
-            raise SpecError(
-                [
-                    Problem(
-                        "--select",
-                        f"no step is called {self.select!r}.",
-                        f"Steps: {', '.join([*names, RELEASE])}.",
-                    )
-                ]
-            )
-        return names[names.index(self.select) :]
-
-    def check_days(self) -> None:
-        """Raises SpecError where the days run backwards."""
-        if self.first is not None and self.last is not None and self.first > self.last:
-            raise SpecError([Problem("--from", f"{self.first} is after --to {self.last}.", "Swap the two.")])
-
-
-@dataclass
-class Report:
-    """What happened so far: bad days with their reasons, the error that ended it, seconds by step."""
-
-    bad: dict[dt.date, list[str]] = field(default_factory=dict)
-    lost: Lost = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-    """Inputs whose gate is closed while an earlier publication of them is used."""
-    not_fetched: list[str] = field(default_factory=list)
-    """What did not answer: what was fetched from there before is used."""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
 def run(spec: Path, as_json: bool, choice: Choice) -> int:
     """Make what is missing or stale. Returns the exit code."""
     out = show.console(as_json)
-    steps = choice.steps()
     choice.check_days()
+    report = Report()
+    if choice.night is None:
+        return _command(spec, as_json, choice, out, report)
+    return nights.watched(
+        spec, choice.night, out, report, lambda: _command(spec, as_json, choice, out, report)
+    )
+
+
+def _command(spec: Path, as_json: bool, choice: Choice, out: Console, report: Report) -> int:
+    steps = choice.steps()
     project = read_project(spec)
     must_fetch = any(is_fetched(source) for source in project.spec.sources)
     if not must_fetch or semantic_problems(project.spec, project.path.name):
         checked_project(spec)
     hold_run_lock(project.warehouse_path, on_wait=out.print)
     try:
-        report = Report()
         if must_fetch:
             report.not_fetched += fetch(project, out)
         project = checked_project(spec)
         # After the wait for another run: what was seen before it may be gone.
-        return _run(context_of(project), out, as_json, choice, steps, report)
+        code = _run(context_of(project, choice.night), out, as_json, choice, steps, report)
+        if choice.night is not None:
+            nights.check(project, choice.night, out)
+        return code
     finally:
         release_run_lock(project.warehouse_path)
 
@@ -120,6 +82,7 @@ def run(spec: Path, as_json: bool, choice: Choice) -> int:
 def _run(
     context: Context, out: Console, as_json: bool, choice: Choice, steps: list[str], report: Report
 ) -> int:
+    started = clock.now()
     for note in context.found.notes:
         out.print(f"note: {note}")
     status = status_of(context)
@@ -135,8 +98,11 @@ def _run(
         )
     else:
         _print_plan(out, status, stretches, is_current)
+        for line in gap_lines(status, _flat(stretches)):
+            out.print(f"  {line}")
+        out.print(f"  in all {effort_words(effort(context, status, _flat(stretches), steps))}")
         make(context, out, stretches, steps, choice, report)
-    for line in housekeeping(context).words:
+    for line in housekeeping(context, started).words:
         out.print(line)
     return _finish(context, out, as_json, report)
 
@@ -163,30 +129,6 @@ def _print_plan(
         out.print(f"  and what {' and '.join(people)} change of other days")
     if not stretches:
         out.print("  release" + (" (up to date)" if is_current else ""))
-
-
-def plan_lines(status: Status) -> list[tuple[str, str]]:
-    """What is missing or stale: steps in the same state for the same reason on the same days share a line."""
-    by_step: dict[tuple[str, State], tuple[list[dt.date], list[str]]] = {}
-    for entry in status.of(State.MISSING, State.STALE):
-        days, reasons = by_step.setdefault((entry.step, entry.state), ([], []))
-        days += [entry.day] if entry.day is not None else []
-        reasons += [r for r in entry.reasons if r not in reasons and not r.endswith("is not up to date")]
-    lines: dict[str, list[str]] = {}
-    for (step, state), (days, reasons) in by_step.items():
-        on = f", {_ranges_in_words(days)}" if days else ""
-        why = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-        lines.setdefault(f"{state.value}{on}: {why or 'what it reads is not up to date'}", []).append(step)
-    return [(", ".join(steps), words) for words, steps in lines.items()]
-
-
-def _ranges_in_words(days: list[dt.date]) -> str:
-    words = [show.day_range(a, b) for a, b in ranges(days)]
-    return (
-        f"{len(days)} days ({', '.join(words[:4])}{', …' if len(words) > 4 else ''})"
-        if len(days) > 1
-        else words[0]
-    )
 
 
 def make(
@@ -312,7 +254,8 @@ def _by_reason(bad: dict[dt.date, list[str]]) -> dict[str, list[dt.date]]:
 def _finish(context: Context, out: Console, as_json: bool, report: Report) -> int:
     status = status_of(context)
     with context.warehouse.reading():  # and not while printing: whoever reads our output may take a while
-        summary = summarize(context, status, report.seconds)
+        summary = report.summary = summarize(context, status, report.seconds)
+        report.judged = held(context, status)
         rows = funnel(context, summary)
         lines = [*(f"warning: {line}" for line in warnings(context, status)), *first_rejects(context)]
         back = release_words(context, Path(summary["release"]).name) if rolled_back(context) else ""
@@ -323,7 +266,7 @@ def _finish(context: Context, out: Console, as_json: bool, report: Report) -> in
     for line in lines:
         out.print(f"  {line}")
     for reason, days in _by_reason(report.bad).items():
-        out.print(f"bad {'day' if len(days) == 1 else 'days'} {_ranges_in_words(days)}: {reason}")
+        out.print(f"bad {'day' if len(days) == 1 else 'days'} {ranges_in_words(days)}: {reason}")
     for failure in [*report.refused.values(), *report.failures]:
         out.print(failure)
     for failure in report.not_fetched:

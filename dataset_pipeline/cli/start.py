@@ -22,11 +22,11 @@ def schema(name: str = "spec") -> None:
 
 def ui(spec: Path, port: int) -> None:
     """Replace this process by `dagster dev` for the spec, its state beside it."""
-    from dataset_pipeline.cli.orchestrator import ensure_home
+    from dataset_pipeline.automation.instance import ensure_home
     from dataset_pipeline.spec.load import load_project
 
     project = load_project(spec)
-    ensure_home(project.dagster_home)
+    ensure_home(project.dagster_home, project.spec.schedule)
     environment = os.environ | {
         "DAGSTER_HOME": str(project.dagster_home),
         "DATASET_PIPELINE_SPEC": str(project.path),

@@ -5,20 +5,18 @@ Lives here: counting what is published and released. Keep out: making anything (
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from dataset_pipeline.assets.context import Context
-from dataset_pipeline.assets.plan import State, Status, missing_days, stale_days
-from dataset_pipeline.assets.releasing import is_released, release_recipe
-from dataset_pipeline.cli.checking import read_manifest
+from dataset_pipeline.assets.judged import held
+from dataset_pipeline.assets.plan import Status, missing_days, stale_days
+from dataset_pipeline.cli.finding import read_manifest
 from dataset_pipeline.cli.outputs import Checks, RunOutput, Waiting
 from dataset_pipeline.records import DAILY_STEPS, IN_REVIEW, RELEASE, TABLES, Step
 from dataset_pipeline.storage import releases
-from dataset_pipeline.storage.judgements import judgements
-from dataset_pipeline.storage.publishing import CheckRow
+from dataset_pipeline.storage.judgements import line_of
 
 SHOWN_REJECTS = 12
 """Kinds of rejected rows that are shown, one of each; the release lists every row."""
@@ -123,27 +121,9 @@ def funnel(context: Context, summary: dict[str, Any]) -> list[tuple[str, int, in
     return rows
 
 
-def held(context: Context, status: Status) -> list[CheckRow]:
-    """The judgements that hold now."""
-    unfinished = [(e.step, e.day) for e in status.of(State.STALE, State.MISSING)]
-    latest = context.warehouse.latest()
-    if not is_released(context, latest, release_recipe(context, latest, status)):
-        unfinished.append((RELEASE, None))
-    return judgements(context.warehouse, unfinished=unfinished)
-
-
 def warnings(context: Context, status: Status) -> list[str]:
     """The warnings that hold now, a line each."""
-    lines = []
-    for check in held(context, status):
-        if not check.is_warning:
-            continue
-        facts = json.loads(check.observed)
-        culprits = f" by {', '.join(facts['culprits'])}" if facts.get("culprits") else ""
-        limit = f" (limit {facts['limit']})" if facts.get("limit") else ""
-        on = f" on {', '.join(check.days[:5])}" if check.days and check.days != ("all",) else ""
-        lines.append(f"{check.step}.{check.name}: {facts['observed']}{limit}{culprits}{on}")
-    return lines
+    return [line_of(check) for check in held(context, status) if check.is_warning]
 
 
 def first_rejects(context: Context) -> list[str]:

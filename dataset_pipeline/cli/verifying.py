@@ -1,6 +1,6 @@
 """`verify`: whether a release is what was published, here or at a URL, and whether it can be made again.
 
-Lives here: asking and saying. Keep out: hashes (`storage.releases`), rows (`assets.rebuilding`), other storage
+Lives here: asking and saying. Keep out: hashes (`storage.release_checks`), rows (`assets.rebuilding`), other storage
 (`storage.shipping`), making again (`remaking`).
 """
 
@@ -16,13 +16,14 @@ from rich.console import Console
 from dataset_pipeline.assets import rebuilding
 from dataset_pipeline.assets.rebuilding import RowCheck
 from dataset_pipeline.cli import show
-from dataset_pipeline.cli.checking import find_release
+from dataset_pipeline.cli.finding import find_release
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.spec.places import is_remote, place_problems
-from dataset_pipeline.storage import releases, shipping
+from dataset_pipeline.storage import release_checks, shipping
 from dataset_pipeline.storage.fetching import Secrets, scrubbed_logs
-from dataset_pipeline.storage.releases import Verification
+from dataset_pipeline.storage.release_checks import MANIFEST, Verification
+from dataset_pipeline.storage.release_removal import reading
 from dataset_pipeline.storage.shelf import Destination
 
 _T = TypeVar("_T")
@@ -36,7 +37,8 @@ def verify(release: str, spec: Path, storage: Sequence[str] = (), rebuild: bool 
     if storage:
         raise SpecError([Problem("--storage", "belongs to a RELEASE that is a URL.", "Leave it out.")])
     folder = find_release(str(local_path(release) or release), spec)
-    found, rows = with_progress(out, lambda: examined(folder))
+    with reading(folder):
+        found, rows = with_progress(out, lambda: examined(folder))
     for problem in [*found.problems, *rows.problems]:
         out.print(f"{found.version}: {problem}")
     is_whole = found.is_whole and not rows.problems
@@ -50,7 +52,7 @@ def verify(release: str, spec: Path, storage: Sequence[str] = (), rebuild: bool 
             )
     for line in rows.not_checked:
         out.print(f"{found.version}: not checked: {line}.")
-    if not is_whole and ((folder / releases.MANIFEST).is_file() or folder.parent.name == "releases"):
+    if not is_whole and ((folder / MANIFEST).is_file() or folder.parent.name == "releases"):
         out.print(
             f"This release is not what was published. Restore the folder from a copy, or delete {folder} and run "
             "`dataset-pipeline run`: the newest release is then written again."
@@ -66,7 +68,7 @@ def verify(release: str, spec: Path, storage: Sequence[str] = (), rebuild: bool 
 def examined(folder: Path) -> tuple[Verification, RowCheck]:
     """What is wrong with a release folder: its files against the manifest, rows and manifest against provenance."""
     REPORTER.get().phase(rebuilding.STEP, "hashes")
-    return releases.verify(folder), rebuilding.check_rows(folder)
+    return release_checks.verify(folder), rebuilding.check_rows(folder)
 
 
 def with_progress(out: Console, do: Callable[[], _T]) -> _T:
@@ -89,7 +91,7 @@ def _verify_url(url: str, storage: Sequence[str], spec: Path, rebuild: bool, out
 
         def look() -> tuple[Verification, str, bytes | None]:
             shelf = shipping.find_shelf(target, secrets)
-            return shipping.verify_shelf(shelf), shelf.where, shelf.read(releases.MANIFEST)
+            return shipping.verify_shelf(shelf), shelf.where, shelf.read(MANIFEST)
 
         found, where, data = with_progress(out, look)
     for problem in found.problems:
@@ -122,7 +124,7 @@ def destination(url: str, storage: Sequence[str], argument: str) -> Destination:
         raise SpecError([Problem(argument, "names no bucket or folder.", f"Write {scheme}://bucket/folder.")])
     target = Destination(f"{scheme}://{rest.rstrip('/')}", options)
     # As a source's path would be, it names a file: a bucket alone is a good target.
-    probe = Destination(f"{target.path}/{releases.MANIFEST}", options)
+    probe = Destination(f"{target.path}/{MANIFEST}", options)
     for key, message, remedy in place_problems(probe):
         place = argument if key == "path" else f"--storage {key.removeprefix('storage.')}"
         problems.append(Problem(place, message, remedy))

@@ -17,6 +17,7 @@ from dataset_pipeline.spec.licences import rights_problems
 from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.spec.places import place_problems
 from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Readable
+from dataset_pipeline.spec.schedule import schedule_problems
 
 PATH_REMEDY = "Put the file below the spec's folder and name it relative to the spec."
 LICENCE_REMEDY = "Use an SPDX expression (MIT, CC-BY-4.0, …) or LicenseRef-… for your own terms."
@@ -96,7 +97,7 @@ def semantic_problems(spec: Spec, where: str) -> list[Problem]:
                 "stands for two labels.",
                 "Keep one: case and outer spaces do not tell aliases apart.",
             )
-    for place, message, remedy in rights_problems(spec):
+    for place, message, remedy in (*rights_problems(spec), *schedule_problems(spec)):
         report(place, message, remedy)
     _check_people(spec, report)
     return problems

@@ -102,6 +102,10 @@ class Source(Readable):
     access: str | None = Field(None, description="How one gets at it, in words.")
     collected_at: dt.date | None = Field(None, description="Collection day where the path has no {date}.")
     expected_daily: bool = Field(True, description="Warn on a day of {date} without a file.")
+    max_age_days: Annotated[int, Field(ge=0)] = Field(
+        1,
+        description="Days that its newest file may lie back before its check `fresh` warns; 1 is yesterday.",
+    )
     rights: Rights
     generator: Generator | None = None
 
@@ -398,6 +402,34 @@ class Release(Section):
     max_shard_mb: Annotated[int, Field(ge=1)] = Field(
         500, description="Megabytes before packing above which a file is sharded; 500 is the Hub's default."
     )
+    keep: Annotated[int, Field(ge=1)] | None = Field(
+        30,
+        description="Releases that stay in the folder, the newest; also kept: `latest` and what a tag names. Null: all.",
+    )
+
+
+Owner = Annotated[
+    str,
+    Field(
+        pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$",
+        description="A mail address, or team:NAME.",
+    ),
+]
+
+
+class Schedule(Section):
+    """The night: when it runs by itself, for how long, and who is told where it fails."""
+
+    cron: str = Field(
+        "0 2 * * *", description="Five fields, UTC. It makes the day before, and all that is not up to date."
+    )
+    max_runtime_minutes: Annotated[int, Field(ge=1)] = Field(
+        720, description="A run that takes longer is ended; what it has published stays."
+    )
+    webhook: str | None = Field(
+        None,
+        description="URL that gets a JSON message where a run fails; ${NAME} takes a value from the environment.",
+    )
 
 
 class Decision(Section):
@@ -422,6 +454,9 @@ class Spec(Section):
     """The whole spec. Only name, task and sources have no default."""
 
     name: Name
+    owners: tuple[Owner, ...] = Field(
+        (), description="Who answers for the dataset: shown at every asset, named in alarms."
+    )
     start: dt.date | None = Field(None, description="First day of the calendar; default: the earliest found.")
     task: Task
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
@@ -437,5 +472,19 @@ class Spec(Section):
     release: Release = Release()
     training: Training = Training()
     retention: Retention = Retention()
+    schedule: Schedule = Schedule()
     decisions: tuple[Decision, ...] = ()
     gates: dict[str, dict[str, Gate]] = Field({}, description="step to expectation to its change.")
+
+    def as_released(self) -> dict[str, Any]:
+        """What is set, as JSON, without the keys that say only when and for whom a release is made: a release does not
+        depend on them, and a webhook may hold a secret."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude=_OPERATIONAL)
+
+
+_OPERATIONAL: dict[str, Any] = {
+    "owners": True,
+    "schedule": True,
+    "release": {"keep"},
+    "sources": {"__all__": {"max_age_days"}},
+}
