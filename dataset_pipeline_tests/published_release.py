@@ -17,7 +17,8 @@ import polars as pl
 import dataset_pipeline
 from dataset_pipeline.records import MESSAGES, Split
 from dataset_pipeline.spec.models import Spec
-from dataset_pipeline.storage.releases import ReleaseFile, count_rows, version_of
+from dataset_pipeline.storage.release_checks import ReleaseFile, version_of
+from dataset_pipeline.storage.release_files import count_rows
 from dataset_pipeline.transforms.diff.comparing import text_sha
 from dataset_pipeline.transforms.formats import jsonl_lines, parquet_rows
 from dataset_pipeline.transforms.sealing import seal_in, seal_line, seal_of

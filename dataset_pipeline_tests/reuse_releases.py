@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from dataset_pipeline.records import MESSAGES
-from dataset_pipeline.storage.releases import ReleaseFile, version_of
+from dataset_pipeline.storage.release_checks import ReleaseFile, version_of
 
 PROVENANCE = {
     "record_id": pl.String, "split": pl.String, "row": pl.Int64, "source": pl.String, "uri": pl.String, "line": pl.Int64,

@@ -155,6 +155,7 @@ def test_cli_run_says_plan_progress_and_funnel(mixed: tuple[Path, Result]) -> No
     assert (
         "Plan:" in told and "never published" in told and "make 2026-03-01 … 2026-03-03, then release" in told
     )
+    assert "  in all 3 days, 3 files; no estimate yet\n" in told
     assert "59 of 60 records kept" in told
     assert "read 62 rows: 60 records, 2 rejected" in told and "exact 1" in told
     assert "rejected sources/2026-03-02.jsonl:21: missing_value (text is missing or null)" in told
@@ -190,8 +191,24 @@ def test_cli_status_says_what_is_stale_and_why(mixed: tuple[Path, Result], tmp_p
     make_project(path.parent, spec(split={"seed": 8}), {})
     told = last_json(call("status", path, "--json"))
     stale = {e["step"]: e["reasons"] for e in told["steps"] if e["state"] != "published"}
-    assert stale == {"split": ["its settings in the spec changed"]}
+    assert stale == {"split": ["split.seed 7 → 8"]}
     assert told["release_is_current"] is False
+    assert (told["plan"]["days"], told["plan"]["files"], told["plan"]["records"]) == (3, 0, 59)
+    assert told["plan"]["total_seconds"] > told["plan"]["seconds"]["split"] > 0
+    words = call("status", path).stdout
+    assert "split          stale      2026-03-01 … 2026-03-03 (3)    59    59  split.seed 7 → 8\n" in words
+    assert "run would make: 3 days, 0 files, about 59 records; about " in words
+
+
+def test_cli_comment_in_the_spec_recomputes_nothing(mixed: tuple[Path, Result], tmp_path: Path) -> None:
+    path = copied(mixed, tmp_path)
+    before = content_of(path.parent / "releases"), publications(path)
+    path.write_text(f"# a comment\n{path.read_text(encoding='utf-8')}\n# another\n", encoding="utf-8")
+    told = last_json(call("status", path, "--json"))
+    assert {e["state"] for e in told["steps"]} == {"published"} and told["release_is_current"] is True
+    result = call("run", path)
+    assert result.exit_code == 0 and "Nothing to do: every day is up to date" in result.stdout
+    assert (content_of(path.parent / "releases"), publications(path)) == before
 
 
 # --- explain, verify --------------------------------------------------------------------------

@@ -176,6 +176,29 @@ def test_diff_report_is_readable_and_shows_no_text(project: tuple[Path, str, str
         assert line in result.stdout.splitlines(), line
 
 
+def test_diff_tells_missing_and_stale_days_of_both(tmp_path: Path) -> None:
+    path = make_project(tmp_path / "project")
+    before, after = write(path.parent, BEFORE), write(path.parent, AFTER)
+    days = [f"2026-03-{n:02}" for n in range(1, 13)]
+    for version, said in (
+        (before, {"stale_days": days}),
+        (after, {"stale_days": [], "missing_days": ["2026-03-03"]}),
+    ):
+        file = path.parent / "releases" / version / "manifest.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    lines = call("diff", path, before, after).stdout.splitlines()
+    assert "missing days: none → 2026-03-03" in lines
+    assert f"stale days: {', '.join(days[:10])} and 2 more → none" in lines
+    found = last_json(call("diff", path, before, after, "--json"))
+    assert found["missing_days"] == {"before": [], "after": ["2026-03-03"]}
+    assert found["stale_days"] == {"before": days, "after": []}
+
+
+def test_diff_without_missing_or_stale_days_says_nothing_of_them(project: tuple[Path, str, str]) -> None:
+    assert told(project)["stale_days"] == {"before": [], "after": []}
+    assert " days:" not in call("diff", *project).stdout
+
+
 def test_diff_every_row_has_a_cause_and_they_are_counted(project: tuple[Path, str, str]) -> None:
     found = told(project)
     kinds = {

@@ -21,7 +21,8 @@ import pytest
 
 from dataset_pipeline.errors import disk_full
 from dataset_pipeline.storage.locks import release_run_lock
-from dataset_pipeline.storage.releases import latest_version, verify
+from dataset_pipeline.storage.release_checks import verify
+from dataset_pipeline.storage.releases import latest_version
 from dataset_pipeline.storage.sources import calendar
 from dataset_pipeline_tests import small_project as small
 

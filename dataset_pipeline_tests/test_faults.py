@@ -39,7 +39,7 @@ from dataset_pipeline.records import (
     sha256_text,
 )
 from dataset_pipeline.storage.locks import release_run_lock
-from dataset_pipeline.storage.releases import verify
+from dataset_pipeline.storage.release_checks import verify
 from dataset_pipeline_tests import small_project as small
 from dataset_pipeline_tests.small_project import MARKER
 from dataset_pipeline_tests.test_properties import Whole, assert_same, made_whole

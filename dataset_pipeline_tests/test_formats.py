@@ -18,8 +18,9 @@ import pytest
 from dataset_pipeline.records import MESSAGES, Split
 from dataset_pipeline.spec.formats import FORMATS
 from dataset_pipeline.spec.models import ReleaseFormat, Task
+from dataset_pipeline.storage.release_checks import verify
 from dataset_pipeline.storage.release_files import Compression, slices
-from dataset_pipeline.storage.releases import Writer, count_rows, read_lines, verify
+from dataset_pipeline.storage.releases import Writer, count_rows, read_lines
 from dataset_pipeline.transforms import formats
 from dataset_pipeline.transforms.formats import JSONL_FORMATS, jsonl_lines, parquet_rows
 from dataset_pipeline.transforms.release import with_row_numbers

@@ -97,7 +97,7 @@ def test_outputs_status_holds_to_its_schema_and_says_what_waits(
     assert "waits: withheld: the same prompt with another answer: 2\n" in words
     # Inputs that the spec does not name have no state.
     table = [line.split()[:2] for line in words.splitlines()[1:4]]
-    assert table == [["reviews", "none"], ["annotations", "none"], ["protected", "yes"]]
+    assert table == [["reviews", "none"], ["annotations", "none"], ["protected", "published"]]
 
 
 def test_outputs_status_names_the_review_queue_where_it_is(project: tuple[Path, dict[str, Any]]) -> None:

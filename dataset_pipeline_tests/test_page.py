@@ -6,6 +6,7 @@ Lives here: pages of facts made by hand, and one small project that is run twice
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -19,12 +20,14 @@ import pytest
 
 from dataset_pipeline.assets import release_reading, report_facts, reporting
 from dataset_pipeline.assets.release_reading import release_before
-from dataset_pipeline.assets.report_facts import page_facts
+from dataset_pipeline.assets.report_facts import Checks, checks_now, page_facts
 from dataset_pipeline.assets.reporting import is_reported, run_report
 from dataset_pipeline.expectations.gate import judge
 from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
-from dataset_pipeline.records import RELEASE
+from dataset_pipeline.records import RELEASE, REPORT
 from dataset_pipeline.spec.models import Task
+from dataset_pipeline.storage.judgements import line_of
+from dataset_pipeline.storage.publishing import CheckRow
 from dataset_pipeline.transforms import curve
 from dataset_pipeline.transforms.amounts import advice
 from dataset_pipeline.transforms.diff.comparing import Differences, Leaf
@@ -81,7 +84,7 @@ def test_page_tells_release_counts_reasons_and_what_waits() -> None:
         "Release 0123456789abcdef of 2026-03-09T10:00:00Z , collected 2026-03-01 to 2026-03-09".replace(" ,", ","),
         "100 records released", "of 120 collected", "train 80 · 80 %", "bug 60 · 60 %", "− 20: too_short 17, markup 3",
         "median 3, 95 % have at most 30", "inbox first_party MIT Example GmbH evaluate, train 100 100 %",
-        "split.test_records: 1", "label unlabelled 4 review_queue.csv", "There are 80: fewer than usual.",
+        "Checks that failed or warned warned: split.test_records: 1", "label unlabelled 4 review_queue.csv", "There are 80: fewer than usual.",
         "A small baseline gets 80.0% of validation right", "This is the first release",
     ):  # fmt: skip
         assert words in said, words
@@ -99,6 +102,39 @@ def test_page_says_missing_and_stale_days_before_everything_else() -> None:
     )
     assert missing < stale < said.index("What is in it")
     assert "nothing is released" not in shown(page(facts()))
+
+
+def test_page_says_that_every_check_passed_only_where_none_failed_or_warned() -> None:
+    failed = ["label.agreement: 0.4 (limit at least 0.75) on 2026-03-02"]
+    said = shown(page(facts(failures=failed, warnings=[])))
+    assert f"Checks that failed or warned failed: {failed[0]} What failed is kept out" in said
+    assert "1 check that failed 0 checks that warned" in said and "Every check passed" not in said
+    assert "What failed" not in shown(page(facts()))
+    assert "Every check passed." in shown(page(facts(warnings=[])))
+    assert "Every check passed." not in shown(page(facts(release=None, warnings=[])))
+
+
+def test_page_lists_the_checks_of_a_closed_gate_until_they_are_made_good(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    context = open_project(tmp_path)
+    assert checks_now(context) == Checks([], [])
+    days = tuple(f"2026-03-{n:02}" for n in range(2, 9))
+    observed = json.dumps({"observed": 3, "limit": "at most 0", "culprits": ["a", 7]})
+    rows = [
+        CheckRow("filter", "rule_guard", "critical", "rows", False, False, observed, days),
+        CheckRow("filter", "kept_share", "warning", "rows", False, True, '{"observed": 0.2}', ()),
+        CheckRow("filter", "ids_unique", "critical", "rows", True, False, '{"observed": 0}', ()),
+        CheckRow(REPORT, "no_personal_data", "critical", "rows", False, False, observed, ("all",)),
+    ]
+    context.warehouse.record_checks(rows, [dt.date(2026, 3, 2)], "run")
+    told = checks_now(context)
+    shown_days = ", ".join(days[:5])
+    assert told.failed == [f"filter.rule_guard: 3 (limit at most 0) by a, 7 on {shown_days} and 2 more days"]
+    assert told.warned == ["filter.kept_share: 0.2"]
+    assert [line_of(row) for row in rows[:2]] == [*told.failed, *told.warned]
+    made_good = replace(rows[0], passed=True)
+    context.warehouse.record_checks([made_good], [dt.date(2026, 3, 2)], "run")
+    assert checks_now(context).failed == []
 
 
 def test_page_without_a_release_still_says_what_waits() -> None:
@@ -122,6 +158,10 @@ def test_page_tells_what_changed_since_the_release_before_and_why() -> None:
     assert "out 1 filter too_short spec: filter.input.min_words 1 → 3" in said
     assert "inbox 10 9 0 1 0 0" in said and "shop 5" not in said
     assert "secret text" not in said and "dataset-pipeline diff fedcba9876543210 0123456789abcdef" in said
+    assert "Incomplete days" not in said
+    incomplete: dict[str, Any] = {"missing": ([], []), "stale": ([], ["2026-03-02", "2026-03-03"])}
+    said = shown(page(facts(diff=replace(diff, incomplete=incomplete))))
+    assert "Incomplete days before after stale none 2026-03-02, 2026-03-03" in said and "missing" not in said
 
 
 @pytest.mark.parametrize(("part", "whole", "words"), [(0, 9, "0 %"), (9, 9, "100 %"), (1, 5000, "< 0.1 %"), (4999, 5000, "> 99.9 %"), (1, 3, "33 %"), (0, 0, "0 %")])  # fmt: skip
@@ -251,7 +291,8 @@ def test_page_forgets_a_release_before_whose_folder_is_gone(root: Path) -> None:
     shutil.rmtree(before)
     assert not is_reported(context, context.warehouse.latest())
     run_report(context, "again")
-    assert "This is the first release" in (root / "report.html").read_text(encoding="utf-8")
+    said = f"The release before, {before.name}, is not kept any more. release.keep is 30."
+    assert said in (root / "report.html").read_text(encoding="utf-8")
 
 
 def test_page_says_that_a_release_folder_cannot_be_read_and_is_mended_with_it(root: Path) -> None:
@@ -321,5 +362,5 @@ def test_page_of_a_manifest_with_any_key_gone_or_of_another_type_is_still_writte
     ]:
         for value in values_for(way)[len(str(way)) % 2 :: 2] if len(way) > 1 else values_for(way)[:3]:
             file.write_text(json.dumps(harmed(whole, way, *value)), encoding="utf-8")
-            shown_now = page(page_facts(context, latest, {}, []))
+            shown_now = page(page_facts(context, latest, {}, Checks([], [])))
             assert "What waits for a person" in shown_now, (way, value)

@@ -28,7 +28,7 @@ from dataset_pipeline.assets.plan import status_of
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.records import DAILY_STEPS, Step
 from dataset_pipeline.spec.load import load_project
-from dataset_pipeline.storage.releases import verify
+from dataset_pipeline.storage.release_checks import verify
 from dataset_pipeline.storage.sources import calendar
 
 pytestmark = pytest.mark.real_data

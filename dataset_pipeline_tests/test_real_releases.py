@@ -22,7 +22,7 @@ import pytest
 from absl import logging as absl_logging
 
 from dataset_pipeline.assets.rebuilding import check_rows
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks
 from dataset_pipeline_tests import real_releases
 from dataset_pipeline_tests.scenario import call
 from dataset_pipeline_tests.test_release_odd_input import counts, loaded
@@ -125,7 +125,7 @@ def test_real_release_is_whole_and_passed_its_preflight(real: Real) -> None:
     preflight = real.manifest["preflight"]
     assert set(preflight["loaded"]) == set(real.rows) and preflight["not_loadable"] == {}
     assert (preflight["rows_not_as_written"], preflight["rule_faults"]) == (0, 0)
-    assert releases.verify(real.folder).problems == ()
+    assert release_checks.verify(real.folder).problems == ()
     checked = check_rows(real.folder)
     assert (checked.problems, checked.not_checked) == ([], [])
     assert checked.rows == len(real.rows) * sum(counts(real.folder).values())

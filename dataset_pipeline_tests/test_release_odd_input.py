@@ -27,7 +27,7 @@ import yaml
 from dataset_pipeline.assets import releasing
 from dataset_pipeline.assets.engine import GateClosed, Outcome
 from dataset_pipeline.assets.rebuilding import check_rows
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks, releases
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline_tests import small_project as small
 from dataset_pipeline_tests.scenario import call, last_json
@@ -163,7 +163,7 @@ def test_odd_texts_come_out_of_every_format_as_they_went_in(odd: Odd) -> None:
         assert Counter(turns_of(name, row) for rows in splits.values() for row in rows) == expected, name
         for split, rows in splits.items():  # and each in its place
             assert [turns_of(name, r) for r in rows] == [turns_of("chat", r) for r in odd.rows["chat"][split]]
-    assert releases.verify(odd.folder).problems == ()
+    assert release_checks.verify(odd.folder).problems == ()
     checked = check_rows(odd.folder)
     assert (checked.problems, checked.not_checked, checked.rows) == ([], [], 5 * len(collected))
 
@@ -358,7 +358,7 @@ def test_readers_meet_whole_releases_while_the_project_releases_and_rolls_on(
         folder.name for folder in releases_of(root)
     }
     assert len(releases_of(root)) == 3 and all(
-        releases.verify(folder).is_whole for folder in releases_of(root)
+        release_checks.verify(folder).is_whole for folder in releases_of(root)
     )
     # What `datasets` keeps of a release under the name `latest` is not given for the next one.
     assert [set(rows) for rows in found] == [{"chat"}, {"completion", "chat"}]
@@ -436,7 +436,7 @@ def test_two_releases_at_once_are_one_release(unreleased: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0], outputs
     made = [folder for folder in releases_of(unreleased) if folder.name not in before]
     assert [folder.name for folder in made] == [small.release_folder(unreleased).name]
-    assert releases.verify(made[0]).is_whole and check_rows(made[0]).problems == []
+    assert release_checks.verify(made[0]).is_whole and check_rows(made[0]).problems == []
     assert sum("Nothing to do" in output for output in outputs) == 1
     assert sum("waiting for process" in output for output in outputs) <= 1
 
@@ -469,4 +469,4 @@ def test_hundred_thousand_rows_are_released_whole_in_every_format(tmp_path: Path
         for split, part in splits.items():
             ids = provenance.filter(pl.col("split") == split)["source_id"].to_list()
             assert [turns_of(name, row) for row in part] == [texts_of[i] for i in ids], (name, split)
-    assert releases.verify(folder).is_whole and check_rows(folder).problems == []
+    assert release_checks.verify(folder).is_whole and check_rows(folder).problems == []

@@ -21,7 +21,8 @@ import pytest
 from dataset_pipeline.assets.releasing import run_release
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.locks import release_run_lock
-from dataset_pipeline.storage.releases import Writer, latest_version, verify
+from dataset_pipeline.storage.release_checks import verify
+from dataset_pipeline.storage.releases import Writer, latest_version
 from dataset_pipeline_tests import small_project as small
 
 REPOSITORY = Path(__file__).parent.parent

@@ -18,7 +18,7 @@ import yaml
 from click.testing import Result
 
 from dataset_pipeline.cli.reuse_outputs import ReuseOutput
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks
 from dataset_pipeline_tests import small_project
 from dataset_pipeline_tests.reuse_releases import RIGHTS, SOURCE, TASK, record, write_release
 from dataset_pipeline_tests.scenario import call, last_json
@@ -131,8 +131,8 @@ def test_reuse_of_data_files_that_are_not_those_of_provenance_exits_1(tmp_path: 
     short.write_parquet(release / "provenance.parquet")
     data = (release / "provenance.parquet").read_bytes()
     manifest["files"]["provenance.parquet"] |= {"sha256": hashlib.sha256(data).hexdigest()}
-    files = [releases.ReleaseFile(p, f["sha256"], 0, None) for p, f in manifest["files"].items()]
-    version = releases.version_of(files)
+    files = [release_checks.ReleaseFile(p, f["sha256"], 0, None) for p, f in manifest["files"].items()]
+    version = release_checks.version_of(files)
     (release / "manifest.json").write_text(json.dumps(manifest | {"version": version}))
     result = says(project(tmp_path / "to"), release.rename(release.parent / version))
     assert result.exit_code == 1

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.records import DAILY_STEPS, IN_REVIEW, Step
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks
 from dataset_pipeline.storage.warehouse import Warehouse
 from dataset_pipeline_tests.conftest import SAMPLE
 
@@ -194,7 +194,7 @@ def test_sample_release_accounts_for_every_row_of_every_file(sample_root: Path) 
     assert provenance.height + dropped.height + rejects.height == 1490
     places = pl.concat([frame.select("uri", "line") for frame in (provenance, dropped, rejects)])
     assert places.unique().height == places.height
-    assert releases.verify(folder.resolve()).is_whole
+    assert release_checks.verify(folder.resolve()).is_whole
 
 
 def test_sample_suspects_wait_in_review(verdicts: pl.DataFrame) -> None:

@@ -24,7 +24,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from dataset_pipeline.cli import publishing
 from dataset_pipeline.cli.main import main
-from dataset_pipeline.storage import releases, remote_listing, shelf, shelving
+from dataset_pipeline.storage import release_checks, releases, remote_listing, shelf, shelving
 from dataset_pipeline_tests.published_release import exchange, files_of, sealed, some, written
 
 URL = "memory://bucket/sets"
@@ -153,7 +153,7 @@ def test_publish_into_a_release_or_beside_it_ends_with_2(release: Path, below: s
     assert files_of(root) == before and sorted(p.name for p in release.parent.iterdir()) == sorted(
         [release.name, "latest"]
     )
-    assert releases.verify(release).is_whole
+    assert release_checks.verify(release).is_whole
 
 
 def test_publish_below_any_folder_with_a_manifest_ends_with_2(release: Path, tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_publish_folder_readers_see_the_old_or_the_new(release: Path, tmp_path: 
 
     def read() -> None:
         while not is_over.is_set():
-            seen.append(releases.verify((target / "latest").resolve(strict=True)))
+            seen.append(release_checks.verify((target / "latest").resolve(strict=True)))
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -1,8 +1,8 @@
 """Warehouses of other versions and of other making: carried over, or refused with what to do; never mixed.
 
-Lives here: files as version 2 of the schema left them, as another DuckDB or another program wrote them, and band keys of
-another scheme. `schema_2.sql` holds the statements of version 2, as they were. Keep out: waiting for a holder
-(`test_warehouse_held`).
+Lives here: files as versions 2 and 3 of the schema left them, as another DuckDB or another program wrote them, and band
+keys of another scheme. `schema_2.sql` and `schema_3.sql` hold the statements of these versions, as they were. Keep out:
+waiting for a holder (`test_warehouse_held`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ import pytest
 
 from dataset_pipeline.assets import schemes
 from dataset_pipeline.assets.plan import State
-from dataset_pipeline.assets.recipes import differences as recipe_differences
 from dataset_pipeline.errors import StalePublish, WarehouseBusy, WarehouseVersion
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.models import Near
 from dataset_pipeline.spec.params import DedupParams, LabelParams
-from dataset_pipeline.storage import upgrading
+from dataset_pipeline.storage import history, upgrading
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.storage.publishing import Claim, Publication
 from dataset_pipeline.storage.schema import SCHEMA_VERSION
@@ -41,7 +40,7 @@ from dataset_pipeline_tests.test_schema import KNOWN
 from dataset_pipeline_tests.test_warehouse import MONDAY, NEW, OLD, TUESDAY, publications, publish
 from dataset_pipeline_tests.test_warehouse_held import held
 
-VERSION_2 = (Path(__file__).parent / "schema_2.sql").read_text(encoding="utf-8")
+STATEMENTS = {n: (Path(__file__).parent / f"schema_{n}.sql").read_text(encoding="utf-8") for n in (2, 3)}
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -61,11 +60,11 @@ def columns_of(path: Path) -> dict[tuple[str, str], list[tuple[str, str]]]:
         return _columns(connection)
 
 
-def as_version_2(path: Path) -> None:
-    """Make the file what version 2 would have left: its tables, the rows without what came later."""
+def as_version(number: int, path: Path) -> None:
+    """Make the file what that version would have left: its tables, the rows without what came later."""
     old = path.with_name("old.duckdb")
     with duckdb.connect(str(old)) as connection:
-        for statement in VERSION_2.splitlines():
+        for statement in STATEMENTS[number].splitlines():
             connection.execute(statement)
         tables = {
             t: [c for c, _ in columns] for (s, t), columns in _columns(connection).items() if s == "main"
@@ -98,16 +97,17 @@ def warehouse(tmp_path: Path) -> Warehouse:
     made = Warehouse(tmp_path / "warehouse.duckdb", wait_seconds=0.3)
     made.initialize()
     publish(made, OLD)
-    as_version_2(made.path)
+    as_version(2, made.path)
     return made
 
 
 # --- carried over -------------------------------------------------------------------------
 
 
-def test_statements_of_version_2_are_those_that_were_released() -> None:
-    statements = "\n".join(line.removesuffix(";") for line in VERSION_2.splitlines())
-    assert hashlib.sha256(statements.encode()).hexdigest()[:16] == KNOWN[2]
+@pytest.mark.parametrize("number", STATEMENTS)
+def test_statements_of_a_version_are_those_that_were_released(number: int) -> None:
+    statements = "\n".join(line.removesuffix(";") for line in STATEMENTS[number].splitlines())
+    assert hashlib.sha256(statements.encode()).hexdigest()[:16] == KNOWN[number]
 
 
 def test_upgrade_leaves_the_rows_in_tables_of_today(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -131,12 +131,10 @@ def test_upgrade_makes_steps_with_new_columns_stale_and_says_why(warehouse: Ware
         before.content,
         before.handover,
     )
-    today = json.dumps({"params": None, "libraries": {}, "reads": {}})
-    assert f"a table of schema version 2 (now {SCHEMA_VERSION}) is gone" in recipe_differences(
-        json.dumps({"params": None, "libraries": {}} | json.loads(after.inputs)), today
-    )
-    history = warehouse.query("SELECT seq, day, is_unchanged FROM publications ORDER BY seq").rows()
-    assert history == [(1, MONDAY, False), (2, TUESDAY, False), (3, MONDAY, True), (4, TUESDAY, True)]
+    told = json.loads(after.inputs)["reads"]
+    assert told[f"a table of schema version 2 (now {SCHEMA_VERSION})"] == "2"
+    appended = warehouse.query("SELECT seq, day, is_unchanged FROM publications ORDER BY seq").rows()
+    assert appended == [(1, MONDAY, False), (2, TUESDAY, False), (3, MONDAY, True), (4, TUESDAY, True)]
     publish(warehouse, NEW, "r2")
     assert warehouse.latest()[("label", TUESDAY)].seq == 6
 
@@ -148,10 +146,28 @@ def test_upgrade_leaves_steps_whose_tables_are_the_same_up_to_date(tmp_path: Pat
     claim = warehouse.claim(Step.DEDUP, [MONDAY], "run")
     warehouse.stage(claim, {Step.DEDUP: rows})
     warehouse.publish(claim, publications(rows, [MONDAY], "r1"), {}, [])
-    as_version_2(warehouse.path)
+    as_version(2, warehouse.path)
     before = warehouse.latest()
     warehouse.initialize()
     assert warehouse.latest() == before
+
+
+def test_upgrade_of_version_3_keeps_every_row_and_publication(tmp_path: Path) -> None:
+    """It lacks only what earlier runs took, were set to and were refused: nothing is stale for that."""
+    warehouse, fresh = Warehouse(tmp_path / "warehouse.duckdb"), Warehouse(tmp_path / "fresh.duckdb")
+    warehouse.initialize()
+    fresh.initialize()
+    publish(warehouse, OLD)
+    before, rows = warehouse.latest(), warehouse.table(Step.LABEL)
+    as_version(3, warehouse.path)
+    assert columns_of(warehouse.path) != columns_of(fresh.path)
+    warehouse.initialize()
+    assert columns_of(warehouse.path) == columns_of(fresh.path)
+    assert warehouse.latest() == before and warehouse.table(Step.LABEL).equals(rows)
+    assert warehouse.query("SELECT count(*) AS n FROM checks").item() == 1
+    assert history.settings_of(warehouse, ["params"]) == {} and history.timings(warehouse) == []
+    publish(warehouse, NEW, "r2")
+    assert warehouse.latest()[("label", TUESDAY)].seq == 4
 
 
 def test_upgrade_ends_the_claims_of_runs_that_go_on(warehouse: Warehouse) -> None:
@@ -247,12 +263,12 @@ def test_upgraded_project_makes_the_release_of_a_fresh_one(
     shutil.copytree(fresh, upgraded, symlinks=True)
     for path in (upgraded / "releases", upgraded / "cache.duckdb"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    as_version_2(upgraded / "warehouse.duckdb")
+    as_version(2, upgraded / "warehouse.duckdb")
     context = small_project.open_project(upgraded)
     stale = {
         (e.step, e.reasons[0]) for e in small_project.status(context).of(State.STALE) if e.step == Step.FILTER
     }
-    assert stale == {(Step.FILTER, f"a table of schema version 2 (now {SCHEMA_VERSION}) is gone")}
+    assert stale == {(Step.FILTER, f"made by schema version 2 (now {SCHEMA_VERSION})")}
     small_project.run_all(upgraded)
     assert small_project.differences(small_project.tables(fresh), small_project.tables(upgraded)) == []
     assert small_project.release_hashes(upgraded) == small_project.release_hashes(fresh)

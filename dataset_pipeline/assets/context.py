@@ -35,6 +35,8 @@ class Context:
     found: Found
     hashes: Mapping[str, str]
     """uri to the sha256 it had when the run was planned."""
+    until: dt.date | None = None
+    """The day that a night adds to the calendar, with or without files; None outside of a night."""
 
     def memo(self, step: Step) -> Memo:
         """Remembers costly per-text work of a step in the project's cache."""

@@ -17,6 +17,7 @@ import polars as pl
 
 from dataset_pipeline.assets import recipes, schemes
 from dataset_pipeline.assets.context import Context, Work
+from dataset_pipeline.assets.differences import attempts, settings_of
 from dataset_pipeline.assets.ledger import Files, file_map, publications, reads_of
 from dataset_pipeline.assets.recipes import Recipe
 from dataset_pipeline.assets.steps import work
@@ -88,9 +89,10 @@ class GateClosed(BadDay):
         return "\n".join([*messages, *([self.note] if self.note else [])])
 
 
-def context_of(project: Project) -> Context:
+def context_of(project: Project, until: dt.date | None = None) -> Context:
     """What steps work with: discovered files with their hashes, and an initialized warehouse.
 
+    until: the day of a night, which is made whether or not a file has come.
     Raises SpecError with every problem of the files at once.
     """
     found = discover(project)
@@ -100,7 +102,7 @@ def context_of(project: Project) -> Context:
     hashes = {file.uri: _sha256(file.path) for file in found.files}
     warehouse = Warehouse(project.warehouse_path)
     warehouse.initialize()
-    return Context(project, project.params, warehouse, found, hashes)
+    return Context(project, project.params, warehouse, found, hashes, until)
 
 
 def gate_problems(project: Project) -> Iterator[Problem]:
@@ -183,7 +185,7 @@ def run_step(
     judgements = _judge(context, step, done, staged, extras)
     checks = check_rows(step, judgements)
     if any(j.blocks for j in judgements):
-        warehouse.record_checks(checks, todo, run_id)
+        warehouse.record_checks(checks, todo, run_id, attempts=attempts(context, undated, step, todo, latest))
         raise GateClosed(step, todo, judgements)
     REPORTER.get().phase(step, "publishing")
     done.commit()
@@ -191,7 +193,10 @@ def run_step(
         undated.lock = done.lock
     appended, unchanged = publications(context, undated, step, todo, done, staged, extras, latest, is_again)
     if appended:
-        warehouse.publish(claim, appended, reads_of(step, todo, latest), checks, unchanged)
+        warehouse.publish(
+            claim, appended, reads_of(step, todo, latest), checks, unchanged,
+            settings=settings_of(context, step, todo), seconds=time.monotonic() - started,
+        )  # fmt: skip
     counts: dict[Day, DayCounts] = {day: _counts(staged, day) for day in todo}
     seconds = time.monotonic() - started
     rows, kept = sum(c.rows for c in counts.values()), sum(c.kept for c in counts.values())
@@ -219,14 +224,14 @@ def _older_inputs(
     context: Context, undated: Undated, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
 ) -> tuple[str, ...]:
     """A note for each earlier step whose newest rows were not published: its last good rows are used."""
-    files, steps = file_map(context), list(Step)
+    files, steps, past = file_map(context), list(Step), recipes.Past(latest)
     notes = []
     for before in steps[: steps.index(step)]:
         stale = [
             str(day)
             for day in days
             if (p := latest.get((before, day))) is not None
-            and (now := _recipe(context, undated, before, day, latest, files)) is not None
+            and (now := _recipe(context, undated, before, day, past, files)) is not None
             and p.recipe != now.hash
         ]
         if stale:
@@ -237,9 +242,10 @@ def _older_inputs(
 
 
 def _recipe(
-    context: Context, undated: Undated, step: Step, day: dt.date, latest: recipes.Latest, files: Files
+    context: Context, undated: Undated, step: Step, day: dt.date, past: recipes.Past, files: Files
 ) -> Recipe | None:
-    return recipes.day_recipe(context.params, step, day, latest, files, undated.reads(step, day))
+    reads = undated.reads(step, day)
+    return recipes.day_recipe(context.params, step, day, past.latest, files, reads, past)
 
 
 def _unmade_inputs(context: Context, step: Step, latest: recipes.Latest) -> list[str]:
@@ -256,7 +262,7 @@ def _todo(
     context: Context, undated: Undated, step: Step, days: tuple[dt.date, ...], latest: recipes.Latest
 ) -> tuple[dt.date, ...]:
     """The days to compute: those whose recipe differs; for look-back steps all from the first such on."""
-    files = file_map(context)
+    files, past = file_map(context), recipes.Past(latest)
     stale: list[dt.date] = []
     missing: dict[str, list[str]] = {}
     if unmade := _unmade_inputs(context, step, latest):
@@ -265,7 +271,7 @@ def _todo(
         )
         raise BadDay(step, {day.isoformat(): [told] for day in days})
     for day in days:
-        now = _recipe(context, undated, step, day, latest, files)
+        now = _recipe(context, undated, step, day, past, files)
         published = latest.get((step, day))
         if now is None:
             missing[day.isoformat()] = [

@@ -7,6 +7,7 @@ that are attached to them (`metadata`).
 from __future__ import annotations
 
 import json
+import math
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage.judgements import judgements
 from dataset_pipeline.storage.publishing import CheckRow, Day
 from dataset_pipeline.storage.warehouse import Warehouse
+
+MAX_LISTED = 31
+"""Days, records and culprits that a check names; one with more says how many."""
 
 RESULTS: dict[str, list[Outcome | PipelineError]] = {}
 """What the steps of a run in this process did, by run id: the command line's funnel reads it."""
@@ -100,17 +104,33 @@ def stored_checks(warehouse: Warehouse, step: str, days: Sequence[Day]) -> list[
     ]
 
 
+def _plotted(observed: str) -> dict[str, float]:
+    """What was observed as numbers, which Dagster plots over runs: `0.02` is `0.02 to 0.02`. Words are not plotted."""
+    try:
+        ends = [float(part) for part in observed.split(" to ")]
+    except ValueError:
+        return {}
+    return {"lowest": ends[0], "highest": ends[-1]} if all(map(math.isfinite, ends)) else {}
+
+
+def _listed(values: Sequence[object]) -> str:
+    more = f", and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
+    return ", ".join(map(str, values[:MAX_LISTED])) + more
+
+
 def _check_result(row: CheckRow) -> dg.AssetCheckResult:
     observed = json.loads(row.observed)
     critical = row.severity == "critical" and not row.is_warning
-    metadata: dict[str, Any] = {"observed": observed["observed"], "severity": row.severity}
+    metadata: dict[str, Any] = {
+        "observed": observed["observed"],
+        **_plotted(str(observed["observed"])),
+        "severity": row.severity,
+    }
     if observed["limit"]:
         metadata["limit"] = observed["limit"]
-    for name in ("culprits", "record_ids"):
-        if observed.get(name):
-            metadata[name] = dg.MetadataValue.json(observed[name])
-    if row.days:
-        metadata["days"] = dg.MetadataValue.json(list(row.days))
+    # As text: the page of a check hides JSON and tables behind a click.
+    named = {"culprits": observed.get("culprits"), "record_ids": observed.get("record_ids"), "days": row.days}
+    metadata |= {name: _listed(values) for name, values in named.items() if values}
     return dg.AssetCheckResult(
         check_name=row.name,
         asset_key=str(row.step),

@@ -8,7 +8,6 @@ calls the engine and tells Dagster what came of it (`execution`). Keep out: the 
 # No `from __future__ import annotations` here: Dagster reads the annotation of `context` as a type.
 
 import datetime as dt
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 import dagster as dg
 from dagster._utils.warnings import BetaWarning
 
-from dataset_pipeline.assets import metadata, words
+from dataset_pipeline import clock
+from dataset_pipeline.assets import lineage, metadata, words
 from dataset_pipeline.assets.engine import run_step
 from dataset_pipeline.assets.execution import Run
 from dataset_pipeline.assets.housekeeping import housekeeping
@@ -29,6 +29,7 @@ from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.records import (
     ANNOTATIONS,
     DAILY_STEPS,
+    EXTRA_TABLES,
     INPUTS,
     PROTECTED,
     RELEASE,
@@ -39,6 +40,10 @@ from dataset_pipeline.records import (
 )
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
+from dataset_pipeline.storage.sources import is_nightly
+
+POOL = "warehouse"
+"""Of every run that writes. Dagster starts one of them at a time (`automation.instance`): the file has one writer."""
 
 # `backfill_policy` is marked as beta; the lock file pins the version it was tried with.
 warnings.filterwarnings("ignore", category=BetaWarning, module="dagster")
@@ -46,11 +51,9 @@ warnings.filterwarnings("ignore", category=BetaWarning, module="dagster")
 
 def build_assets(project: Project, days: Sequence[dt.date]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """All assets of a project whose calendar is `days` (at least one)."""
-    calendar = dg.DailyPartitionsDefinition(
-        start_date=days[0].isoformat(), end_date=(days[-1] + dt.timedelta(days=1)).isoformat(), timezone="UTC"
-    )
+    calendar = _calendar(project, days)
     return [
-        *(_source_spec(source) for source in project.spec.sources),
+        *(_source_spec(project, source) for source in project.spec.sources),
         *(_input_asset(project, name) for name in INPUTS),
         *(_daily_asset(project, step, calendar) for step in DAILY_STEPS),
         _release_asset(project),
@@ -58,7 +61,25 @@ def build_assets(project: Project, days: Sequence[dt.date]) -> list[dg.AssetsDef
     ]
 
 
-def _source_spec(source: Source) -> dg.AssetSpec:
+IDLE_DAYS = 7
+"""Days without a new one after which nobody runs nights here: what came before is history, and its calendar has an end."""
+
+
+def _calendar(project: Project, days: Sequence[dt.date]) -> dg.DailyPartitionsDefinition:
+    """The days of the project. Where files come every day the calendar is open: the nights to come are in it, too.
+
+    Nights that were missed for longer than IDLE_DAYS are not: an asset that is up to date would show as incomplete for
+    ever. Once a night has made them they are published days, and so in the calendar.
+    """
+    # Dagster's own calendar ends with yesterday, the last whole day; a file of today is a day already. Not `end_date`: Dagster
+    # pages through the newest partitions without looking at it, so that the plots of old days would show none of them.
+    offset = (days[-1] - (clock.now().date() - dt.timedelta(days=1))).days
+    if is_nightly(project) and offset >= -IDLE_DAYS:
+        offset = max(0, offset)
+    return dg.DailyPartitionsDefinition(days[0].isoformat(), timezone="UTC", end_offset=offset)
+
+
+def _source_spec(project: Project, source: Source) -> dg.AssetSpec:
     rights = source.rights
     metadata: dict[str, Any] = {
         "path": source.local_path,
@@ -72,12 +93,13 @@ def _source_spec(source: Source) -> dg.AssetSpec:
         metadata["access"] = source.access
     if source.generator:
         metadata["generator"] = f"{source.generator.model} ({source.generator.provider})"
-    suffix = source.local_path.removesuffix(".gz").rsplit(".", 1)[-1]
+    suffix = source.local_path.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
     return dg.AssetSpec(
         ["source", source.name],
-        description=f"{source.kind.replace('_', ' ').capitalize()} source. {source.access or ''}".strip(),
+        description=words.source(source),
         group_name="sources",
-        kinds={suffix},
+        kinds={suffix} if suffix.isalnum() else set(),
+        owners=list(project.spec.owners),
         tags={"kind": source.kind, "rank": str(source.effective_rank)},
         metadata=metadata,
     )
@@ -105,11 +127,16 @@ def _common(project: Project, step: str) -> dict[str, Any]:
         metadata = {
             "dagster/table_name": f"main.{step}",
             "dagster/column_schema": dg.TableSchema(columns=columns),
+            "dagster/column_lineage": lineage.column_lineage(step),
+            "made_from": lineage.table_of(step),
+            **{f"made_from: {extra}": lineage.table_of(extra) for extra in EXTRA_TABLES.get(step, ())},
         }
     return {
         "name": str(step),  # Dagster serializes plain strings only, not enums
         "description": words.STEPS[step],
         "group_name": words.GROUPS[step],
+        "owners": list(project.spec.owners),
+        "pool": POOL,
         "code_version": project.params[step].hash()[:16],
         "check_specs": _check_specs(step),
         "metadata": metadata,
@@ -138,10 +165,14 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
         ran = Run(context, step, project)
         yield from ran.checks(lambda work: run_step(work, step, days, context.run_id))
         with ran.work.warehouse.reading():
-            by_day, whole = metadata.of_days(ran, days), metadata.of_step(ran, days)
+            by_day = metadata.of_days(ran, days)
+            seen = metadata.of_sources(ran, days) if step is Step.INGEST else {}
         for day, facts in by_day.items():
             context.add_asset_metadata(facts, partition_key=day.isoformat())
-        yield dg.MaterializeResult(metadata=whole)
+        for source, facts in seen.items():
+            # Of an external asset Dagster shows this as its newest data; it was not made here.
+            context.log_event(dg.AssetMaterialization(["source", source], metadata=facts))
+        yield dg.MaterializeResult()
 
     return daily
 
@@ -155,8 +186,8 @@ def _input_asset(project: Project, name: str) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": int(counts["n"].sum() or 0),
-                "rows": dg.MetadataValue.json({str(word): int(n) for word, n in counts.iter_rows()}),
-                "notes": "; ".join(ran.outcome.notes) or "none",
+                **metadata.counted(name, {str(word): int(n) for word, n in counts.iter_rows()}),
+                "notes": metadata.clipped("; ".join(ran.outcome.notes) or "none", metadata.MAX_NOTES_CHARS),
                 **(metadata.agreement(ran.work.warehouse) if name == ANNOTATIONS else {}),
                 **metadata.provenance(ran),
             }
@@ -186,9 +217,9 @@ def _report_asset(project: Project) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": counts.rows,
                 "housekeeping": "; ".join(housekept.words) or "nothing to do",
-                "waiting": dg.MetadataValue.json(dict(counts.dropped)),
-                "file": dg.MetadataValue.path(project.queue_path.name),
-                "page": dg.MetadataValue.path(project.report_path.name),
+                **metadata.counted("records waiting", dict(counts.dropped), "waiting"),
+                "page": dg.MetadataValue.path(str(project.report_path)),
+                "queue": dg.MetadataValue.path(str(project.queue_path)),
                 **metadata.provenance(ran),
             }
         )
@@ -207,17 +238,10 @@ def _release_asset(project: Project) -> dg.AssetsDefinition:
         ran = Run(context, RELEASE, project)
         yield from ran.checks(lambda work: run_release(work, status_of(work), context.run_id))
         published = ran.work.warehouse.latest()[(RELEASE, None)]
-        folder = project.releases_path / published.content
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": published.kept_count,
-                "version": published.content,
-                "folder": dg.MetadataValue.path(f"releases/{published.content}"),
-                "withheld": manifest["counts"]["withheld"],
-                "missing_days": dg.MetadataValue.json(manifest["missing_days"]),
-                "stale_days": dg.MetadataValue.json(manifest["stale_days"]),
-                "funnel": dg.MetadataValue.md(metadata.funnel_table(manifest["counts"]["funnel"])),
+                **metadata.of_release(ran, published.content),
                 **metadata.provenance(ran),
             }
         )

@@ -1,7 +1,7 @@
-"""Housekeeping at the end of a run: no trace of erased records, and no text kept longer than the spec allows.
+"""Housekeeping at the end of a run: no trace of erased records, no text and no release kept longer than the spec allows.
 
 Lives here: when texts are taken out, what is rewritten, and what is told about it. Keep out: who is erased
-(`transforms.erasure`, acting in `intake`), SQL and files (`storage.rewriting`).
+(`transforms.erasure`, acting in `intake`), SQL and files (`storage.rewriting`), which releases stay (`keeping`).
 
 Every part can be killed and is finished by the next call: the warehouse remembers that a rewrite is due in the
 transaction that makes it so, and forgets it after the new file is in its place.
@@ -16,6 +16,7 @@ from typing import cast
 import polars as pl
 
 from dataset_pipeline import clock
+from dataset_pipeline.assets import keeping
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.records import Step, sha256_text
@@ -36,7 +37,8 @@ class Housekept:
 
     erased: erased records that raw files still hold. removed: texts that retention took out now. is_rewritten: the
     warehouse's file is a new one. releases: version to the number of erased records it holds (None: cannot be
-    read). places: uri, line, record_id, source of the rows that hold them. words: all of it, as lines to print.
+    read). places: uri, line, record_id, source of the rows that hold them. dismissed: releases that were removed now,
+    because newer ones are kept. words: all of it, as lines to print.
     """
 
     erased: int
@@ -44,11 +46,14 @@ class Housekept:
     is_rewritten: bool
     releases: dict[str, int | None]
     places: pl.DataFrame
+    dismissed: tuple[str, ...]
     words: tuple[str, ...]
 
 
-def housekeeping(context: Context) -> Housekept:
+def housekeeping(context: Context, since: dt.datetime | None = None) -> Housekept:
     """Take out what must not stay, and rewrite the files that held it. A no-op where nothing has to go.
+
+    since: releases that were removed from then on are told again (the report's own housekeeping removed them).
 
     Raises WarehouseBusy where another process holds the warehouse for too long: the next run does it then.
     """
@@ -75,12 +80,16 @@ def housekeeping(context: Context) -> Housekept:
     if is_due or is_changed:
         rewriting.note_rewritten(warehouse, now)
     ids = wanted["record_id"].drop_nulls().to_list()
+    # Before what is left of them is searched for erased records.
+    dismissed = keeping.keep_newest(context, since)
     releases = rewriting.releases_with(project.releases_path, ids)
     rewriting.discard_refused(project.releases_path, ids)
     waiting = _waiting(context, erased)
-    words = [*_erased_words(erased, wanted, waiting, releases), *_done_words(removed, is_due, busy)]
+    words = [
+        *_erased_words(erased, wanted, waiting, releases), *_done_words(removed, is_due, busy), *dismissed.words
+    ]  # fmt: skip
     places = erased.select("uri", "line", "record_id", "source")
-    return Housekept(erased.height, removed, is_due, releases, places, tuple(words))
+    return Housekept(erased.height, removed, is_due, releases, places, dismissed.versions, tuple(words))
 
 
 def _wanted(context: Context) -> pl.DataFrame:

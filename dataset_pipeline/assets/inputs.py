@@ -12,6 +12,7 @@ from typing import cast
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.annotating import annotations_made, annotations_recipe
 from dataset_pipeline.assets.context import Context, Made
+from dataset_pipeline.assets.differences import attempt_of, settings_of, with_items
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.assets.protecting import protected_made, protected_recipe
 from dataset_pipeline.assets.reviewing import reviews_made, reviews_recipe
@@ -88,14 +89,21 @@ def run_input(context: Context, name: str, run_id: str) -> Outcome:
     judgements = judge(adjusted(made.suite, context.params[name].gates), rows, gauges)
     checks = check_rows(name, judgements)
     if any(j.blocks for j in judgements):
-        context.warehouse.record_checks(checks, [None], run_id)
+        context.warehouse.record_checks(checks, [None], run_id, attempts={None: attempt_of(name, None, now)})
         raise GateClosed(name, ["all"], judgements)  # type: ignore[list-item]
     content = sha256_text(*(content_hash(staged[table]) for table in tables))
     height = staged[name].height
-    new = NewPublication(None, now.hash, content, content, now.params_hash, now.inputs, height, height)
+    inputs = with_items(now.inputs, staged[PROTECTED]) if name == PROTECTED else now.inputs
+    new = NewPublication(None, now.hash, content, content, now.params_hash, inputs, height, height)
     unchanged = [None] if published is not None and published.content == content else []
     context.warehouse.publish(
-        claim, [new], {(name, None): published.seq if published else None}, checks, unchanged
+        claim,
+        [new],
+        {(name, None): published.seq if published else None},
+        checks,
+        unchanged,
+        settings=settings_of(context, name),
+        seconds=time.monotonic() - started,
     )
     seconds = time.monotonic() - started
     REPORTER.get().step_finished(name, seconds, height, height, "; ".join(made.notes))

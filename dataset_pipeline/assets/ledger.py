@@ -50,7 +50,7 @@ def publications(
 
     Look-back recipes need what this run hands over on its own earlier days, so they are made in order.
     """
-    seen: dict[tuple[str, Day], Publication] = dict(latest)
+    seen = recipes.Past(latest)
     files = file_map(context)
     result: list[NewPublication] = []
     unchanged: list[Day] = []
@@ -60,18 +60,15 @@ def publications(
     for day in todo:
         rows = parts[step].get(day, staged.clear())
         reads = _undated_reads(undated, step, day, rows)
-        now = recipes.day_recipe(context.params, step, day, seen, files, reads)
+        now = recipes.day_recipe(context.params, step, day, seen.latest, files, reads, seen)
         assert now is not None  # `_todo` has seen every input published
-        content = sha256_text(
-            *(
-                content_hash(frames.get(day, _none(name, staged, extras)))
-                for name, frames in sorted(parts.items())
-            )
+        content = content_of_day(
+            {name: frames.get(day, _none(name, staged, extras)) for name, frames in parts.items()}
         )
         handover = content_hash(carried.get(day, handed.clear()))
         new = _publication(day, now, content, handover, rows)
         before = latest.get((step, day))
-        seen[(step, day)] = _as_published(step, new)
+        seen.put(step, day, _as_published(step, new))
         is_same = before is not None and before.content == content and not is_again
         if is_same and before is not None and before.recipe == now.hash:
             continue
@@ -79,6 +76,11 @@ def publications(
         if is_same:
             unchanged.append(day)
     return result, unchanged
+
+
+def content_of_day(tables: Mapping[str, pl.DataFrame]) -> str:
+    """One hash over what is published of a step's day: its table and those published with it, by name."""
+    return sha256_text(*(content_hash(frame) for _, frame in sorted(tables.items())))
 
 
 def _undated_reads(undated: Undated, step: Step, day: dt.date, rows: pl.DataFrame) -> dict[str, str]:

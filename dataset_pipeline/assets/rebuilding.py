@@ -2,7 +2,7 @@
 manifest says of counts and rights is what the records say.
 
 Lives here: reading a release folder in bounded slices, what of it could not be checked, and faults in words. Keep out: hashes and
-row counts (`storage.releases.verify`), how a row becomes a record again (`transforms.rebuilding`), what records allow
+row counts (`storage.release_checks.verify`), how a row becomes a record again (`transforms.rebuilding`), what records allow
 together (`transforms.rights`).
 """
 
@@ -24,7 +24,8 @@ from dataset_pipeline.records import Split
 from dataset_pipeline.spec.licence_terms import OBLIGATION_WORDS
 from dataset_pipeline.spec.models import Spec, Task
 from dataset_pipeline.spec.params import release_formats
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks, release_files
+from dataset_pipeline.storage.release_checks import MANIFEST
 from dataset_pipeline.transforms import rights
 from dataset_pipeline.transforms.diff.comparing import TEXT_SHA
 from dataset_pipeline.transforms.formats import data_files_of
@@ -70,9 +71,9 @@ def check_rows(folder: Path) -> RowCheck:
     Needs nothing but the folder. What a release of an earlier version lacks is named in `not_checked`.
     """
     check = RowCheck()
-    path = folder / releases.MANIFEST
-    plain = releases.is_plain(folder, releases.MANIFEST)
-    manifest = releases.manifest_of(path.read_bytes()) if plain else None
+    path = folder / MANIFEST
+    plain = release_checks.is_plain(folder, MANIFEST)
+    manifest = release_checks.manifest_of(path.read_bytes()) if plain else None
     if manifest is None:
         check.not_checked.append("the rows: the manifest cannot be read")
         return check
@@ -125,7 +126,7 @@ def _check_seal(folder: Path, said: Mapping[str, Any], check: RowCheck) -> None:
         check.not_checked.append("the spec in the manifest: the card is of a version that sealed none")
     elif seal != seal_of(said):
         check.problems.append(
-            f"{releases.MANIFEST}: says other things of spec, rights, counts, tokens or versions than when the card was written"
+            f"{MANIFEST}: says other things of spec, rights, counts, tokens or versions than when the card was written"
         )
 
 
@@ -140,7 +141,7 @@ _OPTIONAL: _Columns = {TEXT_SHA: pl.String, "license": pl.String, "uses": pl.Str
 
 def _table(folder: Path, path: str, needed: _Columns) -> pl.DataFrame:
     """The columns of a Parquet file that are looked at. Raises _NoTable."""
-    if not releases.is_plain(folder, path):
+    if not release_checks.is_plain(folder, path):
         raise _NoTable(path)
     try:
         rows = pl.scan_parquet(folder / path, glob=False)
@@ -155,7 +156,7 @@ def _table(folder: Path, path: str, needed: _Columns) -> pl.DataFrame:
 
 
 def _check_counts(
-    manifest: releases.Manifest, provenance: pl.DataFrame, dropped: pl.DataFrame, check: RowCheck
+    manifest: release_checks.Manifest, provenance: pl.DataFrame, dropped: pl.DataFrame, check: RowCheck
 ) -> None:
     said = manifest.said.get("counts")
     if not isinstance(said, Mapping):
@@ -335,13 +336,13 @@ class _Rows:
     def _read(self, folder: Path, paths: list[str]) -> Iterator[tuple[str, Any]]:
         for path in paths:
             line = 0
-            if not releases.is_plain(folder, path):
+            if not release_checks.is_plain(folder, path):
                 self.broken = f"{path}: cannot be read"
                 return
             rows = (
                 _parquet_rows(folder / path)
                 if path.endswith(f".{PARQUET}")
-                else releases.read_lines(folder / path)
+                else release_files.read_lines(folder / path)
             )
             while True:
                 try:

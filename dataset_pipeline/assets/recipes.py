@@ -1,7 +1,7 @@
-"""Recipes: what a day of a step was made of, as one hash, and why it differs from today.
+"""Recipes: what a day of a step was made of, as one hash.
 
 Lives here: the version and library list of each step, the recipe of a day from params, libraries
-and inputs, and the words for a difference. Keep out: computing anything about records.
+and inputs. Keep out: why one differs from another (`differences`), computing anything about records.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import datetime as dt
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -98,12 +99,15 @@ def recipe(step: str, params_hash: str, reads: Mapping[str, str]) -> Recipe:
     return Recipe(hashlib.sha256(f"{step}\x1f{inputs}".encode()).hexdigest(), params_hash, inputs)
 
 
-def ingest_params_hash(params: IngestParams, sources: set[str]) -> str:
+def ingest_params(params: IngestParams, sources: set[str]) -> IngestParams:
     """The params that a day of ingest depends on: the sources that have files on it, and no others."""
-    used = params.model_copy(
+    return params.model_copy(
         update={"sources": tuple(s for s in params.sources if s.name in sources), "start": None}
     )
-    return used.hash()
+
+
+def ingest_params_hash(params: IngestParams, sources: set[str]) -> str:
+    return ingest_params(params, sources).hash()
 
 
 def day_recipe(
@@ -113,14 +117,16 @@ def day_recipe(
     latest: Latest,
     files: Mapping[dt.date, Mapping[str, tuple[str, str]]],
     undated: Mapping[str, str],
+    past: Past | None = None,
 ) -> Recipe | None:
     """What `step` on `day` would be made of now; None while an input is missing.
 
+    past: of `latest`; whoever asks for many days keeps one, or each of them looks through all days before it.
     files: day to uri to (source, sha256), for ingest. undated: what reviews, erasures, annotations and the
     split lock say about the records of this day (`Undated.reads`). For look-back steps the reads hold a running
     hash over what the step itself handed over on the published days before.
     """
-    params = project_params[step]
+    params, past = project_params[step], past or Past(latest)
     if step == Step.INGEST:
         assert isinstance(params, IngestParams)
         today = files.get(day, {})
@@ -140,28 +146,75 @@ def day_recipe(
         # Also dropped rows of dedup are looked at: an equal text with another label may be among them.
         own = latest.get((Step.DEDUP, day))
         reads[f"{Step.DEDUP} up to {day}"] = sha256_text(
-            running_hash(latest, Step.DEDUP, day, whole=True), own.content if own else ""
+            past.running_hash(Step.DEDUP, day, whole=True), own.content if own else ""
         )
     if step in LOOK_BACK_STEPS:
-        reads[f"{step} before {day}"] = running_hash(latest, step, day)
+        reads[f"{step} before {day}"] = past.running_hash(step, day)
         reads[schemes.SCHEME] = schemes.scheme_of(params, libraries(step))
-    return recipe(step, params.hash(), reads)
+    return recipe(step, past.hash_of(params), reads)
 
 
-def running_hash(latest: Latest, step: str, before: dt.date, whole: bool = False) -> str:
-    """One hash over what `step` handed over on every published day before `before`, in order.
+class Past:
+    """What is published, and what looking back over it gives: each day is looked at once, in order."""
 
-    whole: over all its rows, dropped ones too.
+    def __init__(self, latest: Latest):
+        self.latest = dict(latest)
+        self._chains: dict[tuple[str, bool], _Chain] = {}
+        self._hashes: dict[int, tuple[Params, str]] = {}
 
-    A day whose earlier steps have moved on without it (a gate closed between them) adds what it
-    stands on now: looking back joins both, so what was seen is gone again once the day is mended.
-    """
-    past = sorted(
-        (day, p.content if whole else p.handover)
-        for (name, day), p in latest.items()
-        if name == step and day is not None and day < before
-    )
-    return sha256_text(*(f"{day} {handover}{_moved_on(latest, step, day)}" for day, handover in past))
+    def put(self, step: str, day: dt.date, publication: Publication) -> None:
+        """`publication` is the newest of the day from here on."""
+        self.latest[(step, day)] = publication
+        for (name, _), chain in self._chains.items():
+            chain.forget_from(day, is_own=name == step)
+
+    def running_hash(self, step: str, before: dt.date, whole: bool = False) -> str:
+        """One hash over what `step` handed over on every published day before `before`, in order.
+
+        whole: over all its rows, dropped ones too.
+
+        A day whose earlier steps have moved on without it (a gate closed between them) adds what it
+        stands on now: looking back joins both, so what was seen is gone again once the day is mended.
+        """
+        chain = self._chains.get((step, whole))
+        if chain is None:
+            days = [day for name, day in self.latest if name == step and day is not None]
+            chain = self._chains[(step, whole)] = _Chain(days)
+        return chain.before(before, lambda day: self._handed_over(step, day, whole))
+
+    def _handed_over(self, step: str, day: dt.date, whole: bool) -> str:
+        own = self.latest[(step, day)]
+        return f"{day} {own.content if whole else own.handover}{_moved_on(self.latest, step, day)}"
+
+    def hash_of(self, params: Params) -> str:
+        """`params.hash()`, computed once for each object."""
+        held = self._hashes.get(id(params))
+        if held is None:
+            held = self._hashes[id(params)] = (params, params.hash())
+        return held[1]
+
+
+class _Chain:
+    """Hashes over the beginnings of a row of days, as far as they have been asked for."""
+
+    def __init__(self, days: list[dt.date]):
+        self._days = sorted(days)
+        self._hashers = [hashlib.sha256()]
+
+    def before(self, day: dt.date, text_of: Callable[[dt.date], str]) -> str:
+        wanted = bisect_left(self._days, day)
+        for place in range(len(self._hashers) - 1, wanted):
+            hasher = self._hashers[place].copy()
+            hasher.update(f"{text_of(self._days[place])}\x1f".encode())  # as sha256_text ends each part
+            self._hashers.append(hasher)
+        return self._hashers[wanted].hexdigest()
+
+    def forget_from(self, day: dt.date, is_own: bool) -> None:
+        """What a day says has changed. is_own: it is one of this row, a new one perhaps."""
+        place = bisect_left(self._days, day)
+        if is_own and (place == len(self._days) or self._days[place] != day):
+            self._days.insert(place, day)
+        del self._hashers[place + 1 :]
 
 
 def _moved_on(latest: Latest, step: str, day: dt.date) -> str:
@@ -178,26 +231,3 @@ def _moved_on(latest: Latest, step: str, day: dt.date) -> str:
 def _reads(inputs: str) -> dict[str, str]:
     """The `reads` of a published recipe; parsed once, since every later day asks."""
     return dict(json.loads(inputs)["reads"])
-
-
-def differences(published: str, now: str) -> list[str]:
-    """Why a recipe differs, in words a person can act on."""
-    old, new = json.loads(published), json.loads(now)
-    reasons = []
-    if old["params"] != new["params"]:
-        reasons.append("its settings in the spec changed")
-    for name in sorted(old["libraries"] | new["libraries"]):
-        was, is_now = old["libraries"].get(name), new["libraries"].get(name)
-        if was != is_now:
-            reasons.append(f"{name} {was} → {is_now}")
-    for name in sorted(old["reads"] | new["reads"]):
-        was, is_now = old["reads"].get(name), new["reads"].get(name)
-        if was == is_now:
-            continue
-        if was is None:
-            reasons.append(f"{name} is new")
-        elif is_now is None:
-            reasons.append(f"{name} is no longer read" if name.startswith("file ") else f"{name} is gone")
-        else:
-            reasons.append(f"{name} changed")
-    return reasons or ["its recipe changed"]

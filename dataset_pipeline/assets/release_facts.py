@@ -78,6 +78,13 @@ def funnel(
     return rows
 
 
+def _collected(content: Content, days: list[dt.date]) -> tuple[str, str]:
+    """The first and the last day of which anything was collected: days on which nothing came say nothing of the data."""
+    came = content.tables[Step.INGEST]["day"].append(content.batches["day"]).unique().sort()
+    came = came if len(came) else pl.Series(days)
+    return str(came[0]), str(came[-1])
+
+
 def card_facts(
     context: Context,
     content: Content,
@@ -98,7 +105,7 @@ def card_facts(
         task=params.task,
         rights=release_rights(content, params),
         data_files=data_files,
-        days=(str(days[0]), str(days[-1])),
+        days=_collected(content, days),
         sources=numbers.sources(
             content.tables,
             released,
@@ -230,7 +237,7 @@ def told_by_manifest(
         "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],
         "missing_days": [str(day) for day in missing_days(status)],
         "stale_days": [str(day) for day in stale_days(status)],
-        "spec": context.project.spec.model_dump(mode="json", exclude_unset=True),
+        "spec": context.project.spec.as_released(),
         "versions": dict(facts.versions),
     }
 

@@ -14,11 +14,12 @@ from typing import Any, cast
 
 import polars as pl
 
-from dataset_pipeline.assets import recipes
+from dataset_pipeline.assets import keeping, recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, PROTECTED, RELEASE, Step
 from dataset_pipeline.spec.params import FilterParams, label_names, shingle_words
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage.release_checks import MANIFEST
+from dataset_pipeline.storage.release_removal import ROLLBACK
 from dataset_pipeline.transforms.diff import causes, comparing, tallies
 from dataset_pipeline.transforms.diff.manifests import INPUT, mapping
 
@@ -32,7 +33,7 @@ _PROVENANCE_FILE, _DROPPED_FILE = "provenance.parquet", "dropped.parquet"
 
 def manifest_of(folder: Path) -> dict[str, Any]:
     """The manifest of a release. Raises one of UNREADABLE."""
-    return dict(json.loads((folder / releases.MANIFEST).read_text(encoding="utf-8")))
+    return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
 
 
 def columns_of(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -113,16 +114,25 @@ def compare(
 def release_before(context: Context, version: str) -> Path | None:
     """The folder of the newest release that was made before `version` was, and is still there; None for the first.
 
+    One that `release.keep` is about to remove counts as gone: a page that is written before that is right after it, too.
+    """
+    due = set(keeping.due(context))
+    for name in made_before(context, version):
+        folder = context.project.releases_path / name
+        if name not in due and (folder / MANIFEST).is_file():
+            return folder
+    return None
+
+
+def made_before(context: Context, version: str) -> list[str]:
+    """The releases that were made before `version` was, the newest first, whether or not they are still there.
+
     A rollback makes no release: before the one that it points at stands what came before that one.
     """
     made = context.warehouse.query(
-        "SELECT seq, content FROM publications WHERE step = ? AND run_id <> 'rollback' ORDER BY seq DESC",
-        [RELEASE],
+        "SELECT seq, content FROM publications WHERE step = ? AND run_id <> ? ORDER BY seq DESC",
+        [RELEASE, ROLLBACK],
     )
-    rows = list(made.iter_rows())
-    own = next((seq for seq, content in rows if content == version), None)
-    for seq, content in rows:
-        folder = context.project.releases_path / str(content)
-        if own is not None and seq < own and content != version and (folder / releases.MANIFEST).is_file():
-            return folder
-    return None
+    rows = [(seq, str(content)) for seq, content in made.iter_rows()]
+    own = next((seq for seq, content in rows if content == version), 0)
+    return list(dict.fromkeys(content for seq, content in rows if seq < own and content != version))

@@ -17,7 +17,9 @@ import polars as pl
 import dataset_pipeline
 from dataset_pipeline.assets import preflighting, recipes
 from dataset_pipeline.assets.context import Context
+from dataset_pipeline.assets.differences import attempt_of, settings_of
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
+from dataset_pipeline.assets.ledger import content_of_day
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.release_content import content_of
 from dataset_pipeline.assets.release_facts import (
@@ -35,7 +37,7 @@ from dataset_pipeline.expectations.gate import Judgement, adjusted, judge
 from dataset_pipeline.expectations.ingest import pair_fault, role_fault
 from dataset_pipeline.expectations.release import RELEASE_SUITE
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.records import RELEASE, REPORT, Split, Step, sha256_text
+from dataset_pipeline.records import EXTRA_TABLES, RELEASE, REPORT, Split, Step, empty, sha256_text
 from dataset_pipeline.spec.params import ReleaseParams, SplitParams
 from dataset_pipeline.storage import releases, tokenizers
 from dataset_pipeline.storage.locks import hold_run_lock
@@ -54,14 +56,18 @@ from dataset_pipeline.transforms.trainers import DATASET_INFO, dataset_info
 
 
 def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> recipes.Recipe:
-    """What a release would be made of now: every published day of every step, and what is missing."""
+    """What a release would be made of now: every published day of every step, and what is missing.
+
+    Days of which nothing came are left out: a night without a file makes no new release.
+    """
+    quiet = {day for (step, day), p in latest.items() if step == Step.INGEST and p.content == _NOTHING_CAME}
     reads = {
         f"{step} {day}": p.content
         for (step, day), p in sorted(latest.items(), key=str)
-        if step not in (RELEASE, REPORT)
+        if step not in (RELEASE, REPORT) and (day is None or day not in quiet)
     }
     # The card shows every threshold and gate, also one that changed no row, and the manifest holds the spec.
-    reads["spec"] = sha256_text(context.project.spec.model_dump_json(exclude_unset=True))
+    reads["spec"] = sha256_text(json.dumps(context.project.spec.as_released()))
     reads["package"] = dataset_pipeline.__version__
     params = cast(ReleaseParams, context.params[RELEASE])
     if params.compression == "gzip":
@@ -73,6 +79,10 @@ def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> 
     reads["missing days"] = ",".join(map(str, missing_days(status)))
     reads["stale days"] = ",".join(map(str, stale_days(status)))
     return recipes.recipe(RELEASE, context.params[RELEASE].hash(), reads)
+
+
+_NOTHING_CAME = content_of_day({name: empty(name) for name in (Step.INGEST, *EXTRA_TABLES[Step.INGEST])})
+"""The content of a day of ingest without a file: no record, no reject, no batch."""
 
 
 def is_released(context: Context, latest: recipes.Latest, now: recipes.Recipe) -> bool:
@@ -120,7 +130,9 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         judgements = _judge(writer, content, params, context, loaded)
         checks = check_rows(RELEASE, judgements)
         if any(j.blocks for j in judgements):
-            context.warehouse.record_checks(checks, [None], run_id)
+            context.warehouse.record_checks(
+                checks, [None], run_id, attempts={None: attempt_of(RELEASE, None, now)}
+            )
             kept = writer.refuse()
             note = (
                 f"What was written lies in {kept.parent.name}/{kept.name} until the next try; its provenance.parquet "
@@ -137,7 +149,9 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
         None, now.hash, folder.name, folder.name, now.params_hash, now.inputs, content.released.height + content.selection.withheld.height,
         content.released.height,
     )  # fmt: skip
-    context.warehouse.record_release(new, checks, run_id)
+    context.warehouse.record_release(
+        new, checks, run_id, settings=settings_of(context, RELEASE), seconds=time.monotonic() - started
+    )
     seconds = time.monotonic() - started
     held = content.selection.withheld.height
     REPORTER.get().step_finished(

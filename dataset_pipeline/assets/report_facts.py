@@ -6,20 +6,21 @@ Lives here: reading release folders and counting for `transforms.page`. Keep out
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
 from dataset_pipeline.assets import recipes, release_reading
 from dataset_pipeline.assets.context import Context
+from dataset_pipeline.assets.judged import held
 from dataset_pipeline.records import MESSAGES, RELEASE, REPORT, Split, Step
 from dataset_pipeline.spec.params import ReleaseParams
-from dataset_pipeline.storage.judgements import judgements
+from dataset_pipeline.storage.judgements import line_of
 from dataset_pipeline.transforms import amounts, curve
+from dataset_pipeline.transforms.diff.manifests import incomplete_days
 from dataset_pipeline.transforms.page.diff import DiffFacts, diff_section
 from dataset_pipeline.transforms.page.plots import histogram
 from dataset_pipeline.transforms.page.whole import Lengths, PageFacts, ReleaseFacts, SourceShare
@@ -34,14 +35,15 @@ _COLUMNS = (
 
 
 def page_facts(
-    context: Context, latest: recipes.Latest, waiting: Mapping[str, Mapping[str, int]], warned: list[str]
+    context: Context, latest: recipes.Latest, waiting: Mapping[str, Mapping[str, int]], checks: Checks
 ) -> PageFacts:
     """Everything the page says now. A release folder that cannot be read is said on the page, and stops nothing."""
     params = cast(ReleaseParams, context.params[RELEASE])
     published = latest.get((RELEASE, None))
     nothing = PageFacts(
-        params.name, None, None, warned, waiting, context.project.queue_path.name, None, None, None
-    )
+        params.name, None, None, checks.warned, waiting, context.project.queue_path.name, None, None, None,
+        failures=checks.failed,
+    )  # fmt: skip
     if published is None:
         return nothing
     folder = context.project.releases_path / published.content
@@ -64,18 +66,20 @@ def page_facts(
     )
 
 
-def warnings(context: Context) -> list[str]:
-    """The checks that warned, of what is published; those of the report itself it has yet to ask."""
-    lines = []
-    for check in judgements(context.warehouse):
-        if not check.is_warning or check.step == REPORT:
-            continue
-        facts = json.loads(check.observed)
-        culprits = f" by {', '.join(map(str, facts['culprits']))}" if facts.get("culprits") else ""
-        limit = f" (limit {facts['limit']})" if facts.get("limit") else ""
-        on = f" on {', '.join(check.days[:5])}" if check.days and check.days != ("all",) else ""
-        lines.append(f"{check.step}.{check.name}: {facts['observed']}{limit}{culprits}{on}")
-    return lines
+class Checks(NamedTuple):
+    """Checks that failed and those that warned, a line each."""
+
+    failed: list[str]
+    warned: list[str]
+
+
+def checks_now(context: Context) -> Checks:
+    """What the gates say now, also of days that they keep out; those of the report itself it has yet to ask."""
+    told = [check for check in held(context) if check.step != REPORT]
+    return Checks(
+        [line_of(check) for check in told if not check.passed and not check.is_warning],
+        [line_of(check) for check in told if check.is_warning],
+    )
 
 
 def _release_facts(manifest: dict[str, Any], rows: pl.DataFrame, params: ReleaseParams) -> ReleaseFacts:
@@ -84,7 +88,8 @@ def _release_facts(manifest: dict[str, Any], rows: pl.DataFrame, params: Release
     # Of a spec of another version what is told of a source is its kind, where it says one.
     named = [s for s in manifest["spec"].get("sources") or () if isinstance(s, dict)]
     kinds = {str(s.get("name")): str(s.get("kind", "")) for s in named}
-    rows.select("record_id", "label")  # asked for later
+    # The curve and the labels need them, and run where nothing is caught any more: a file without them is told here.
+    rows.select("record_id", "label")
     by_split = dict(rows.group_by("split").len().iter_rows())
     return ReleaseFacts(
         name=str(manifest.get("name", params.name)),
@@ -204,7 +209,10 @@ def _with_messages(context: Context, rows: pl.DataFrame) -> pl.DataFrame:
 def _diff(context: Context, folder: Path, manifest: dict[str, Any]) -> tuple[DiffFacts | None, str | None]:
     before = release_reading.release_before(context, folder.name)
     if before is None:
-        return None, None
+        gone = release_reading.made_before(context, folder.name)
+        keep = context.project.spec.release.keep
+        kept = f" release.keep is {keep}." if keep is not None else ""
+        return None, f"The release before, {gone[0]}, is not kept any more.{kept}" if gone else None
     try:
         old = release_reading.manifest_of(before)
         side = release_reading.side_of(before, old)
@@ -220,6 +228,7 @@ def _diff(context: Context, folder: Path, manifest: dict[str, Any]) -> tuple[Dif
             found.rows.counts,
             found.causes,
             found.differences,
+            incomplete_days((old, manifest)),
         )
         # Written once: a value that no page can show is found here, and stops nothing.
         diff_section(facts, None)

@@ -17,18 +17,20 @@ import polars as pl
 
 from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
+from dataset_pipeline.assets.differences import settings_of
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
-from dataset_pipeline.assets.release_reading import release_before
-from dataset_pipeline.assets.report_facts import page_facts, warnings
+from dataset_pipeline.assets.release_reading import made_before, release_before
+from dataset_pipeline.assets.report_facts import checks_now, page_facts
 from dataset_pipeline.expectations.gate import adjusted, judge
 from dataset_pipeline.expectations.text_audit import left_entities
 from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import DAILY_STEPS, RELEASE, REPORT, REVIEWS, Step, sha256_text
 from dataset_pipeline.spec.params import LabelParams, NormalizeParams, ReportParams
-from dataset_pipeline.storage import files, frames, readers, releases
+from dataset_pipeline.storage import files, frames, readers
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
+from dataset_pipeline.storage.release_checks import MANIFEST
 from dataset_pipeline.transforms import queue, selection
 from dataset_pipeline.transforms.normalize import normalize
 from dataset_pipeline.transforms.page.whole import VERSION as PAGE_VERSION
@@ -69,7 +71,8 @@ def report_recipe(context: Context, latest: recipes.Latest) -> recipes.Recipe:
 
 
 def page_recipe(context: Context, latest: recipes.Latest) -> str:
-    """Hash of what the page would be made of now: the queue, the newest release, the one before it, the checks that warned.
+    """Hash of what the page would be made of now: the queue, the newest release, the one before it, the checks
+    that failed or warned.
 
     It stands in the page itself and not in the publication: which release came before is history, and two ways to the same
     release shall publish the same.
@@ -84,13 +87,15 @@ def page_recipe(context: Context, latest: recipes.Latest) -> str:
             release.recipe,
             _manifest_sha(context.project.releases_path / release.content),
             f"{before.name} {_manifest_sha(before)}" if before is not None else "no release before",
+            *([] if before is not None else made_before(context, release.content)[:1]),
         ]
-    return sha256_text(*reads, *warnings(context))
+    checks = checks_now(context)
+    return sha256_text(*reads, "failed", *checks.failed, "warned", *checks.warned)
 
 
 def _manifest_sha(folder: Path) -> str:
     """What the page reads of a release: a manifest that was mended, or is gone, makes another page."""
-    path = folder / releases.MANIFEST
+    path = folder / MANIFEST
     try:
         return readers.file_sha256(path)[0] if path.is_file() else "gone"
     except OSError:
@@ -151,7 +156,7 @@ def run_report(context: Context, run_id: str) -> Outcome:
         sides = selection.contradicting(context.warehouse.table(Step.LABEL))
     rows = queue.queue(_with_texts(context, listed, params), sides)
     REPORTER.get().phase(REPORT, "writing the page")
-    shown = _without_personal_data(page(page_facts(context, latest, counts(listed), warnings(context))))
+    shown = _without_personal_data(page(page_facts(context, latest, counts(listed), checks_now(context))))
     judgements = judge(
         adjusted(REPORT_SUITE, params.gates), *report_frames(rows, listed.height, visible_texts(shown))
     )
@@ -170,7 +175,9 @@ def run_report(context: Context, run_id: str) -> Outcome:
     new = NewPublication(
         None, now.hash, content, content, now.params_hash, now.inputs, rows.height, rows.height
     )
-    context.warehouse.record_release(new, checks, run_id, REPORT)
+    context.warehouse.record_release(
+        new, checks, run_id, REPORT, settings=settings_of(context, REPORT), seconds=time.monotonic() - started
+    )
     seconds = time.monotonic() - started
     waits = f"{rows.height} records wait in {path.name}" if rows.height else "nothing waits for a review"
     note = f"{waits}; the release on a page: {context.project.report_path.name}"

@@ -54,6 +54,7 @@ class Undated:
 
     def __init__(self, context: Context, latest: Latest):
         self._context = context
+        self.latest = latest
         self._warehouse = context.warehouse
         # What was published empty is not asked for: a query costs 15 ms, and most projects name no such files.
         self._filled = {step for (step, day), p in latest.items() if day is None and p.row_count}
@@ -91,6 +92,15 @@ class Undated:
         return of_days if of_days.height else None
 
     @cached_property
+    def _named_by_day(self) -> dict[Step, dict[dt.date, pl.DataFrame]]:
+        return {step: _by_day(found) for step, found in self._named.items()}
+
+    def verdicts(self, step: Step, day: dt.date) -> int:
+        """How many verdicts on records of `day` act in `step`."""
+        found = self._named_by_day.get(step, {}).get(day)
+        return found.height if found is not None else 0
+
+    @cached_property
     def _consensus(self) -> pl.DataFrame:
         decided = self._table(ANNOTATIONS, "consensus")
         if decided.height == 0:
@@ -118,6 +128,10 @@ class Undated:
         return of_days if of_days.height else None
 
     @cached_property
+    def _consensus_by_day(self) -> dict[dt.date, pl.DataFrame]:
+        return _by_day(self._consensus)
+
+    @cached_property
     def erased(self) -> pl.DataFrame:
         """record_id, day, source, source_id, because, place of the collected records that erasures take, whether or
         not ingest has dropped them yet."""
@@ -126,6 +140,10 @@ class Undated:
             return pl.DataFrame(schema={**dict.fromkeys(names, pl.String), "day": pl.Date})
         found = erased(self._known, self.erasures).with_columns(place=pl.format("{}:{}", "uri", "line"))
         return found.join(self._known.select("record_id", "day", "source", "source_id"), on="record_id")
+
+    @cached_property
+    def _erased_by_day(self) -> dict[dt.date, pl.DataFrame]:
+        return _by_day(self.erased)
 
     @cached_property
     def lock(self) -> pl.DataFrame:
@@ -141,16 +159,20 @@ class Undated:
     # --- recipes ----------------------------------------------------------------------------
 
     def reads(self, step: Step, day: dt.date) -> dict[str, str]:
-        """What a recipe of `step` on `day` reads of all this; nothing where nothing names its records."""
+        """What a recipe of `step` on `day` reads of all this; nothing where nothing names its records.
+
+        Asked for every day of every step, so each frame is parted by day once.
+        """
         if step == Step.INGEST:
-            return self.erasure_reads(self.erased.filter(pl.col("day") == day))
+            erased = self._erased_by_day.get(day)
+            return self.erasure_reads(erased) if erased is not None else {}
         if step == Step.SPLIT:
             groups = self._split_groups.get(day)
             return self.lock_reads(groups) if groups is not None else {}
         found: dict[str, str] = {}
-        if step in REVIEWED_STEPS and (named := self.named(step, [day])) is not None:
+        if step in REVIEWED_STEPS and (named := self._named_by_day.get(step, {}).get(day)) is not None:
             found["reviews"] = content_hash(named)
-        if step in (Step.DEDUP, Step.LABEL) and (decided := self.consensus([day])) is not None:
+        if step in (Step.DEDUP, Step.LABEL) and (decided := self._consensus_by_day.get(day)) is not None:
             found[ANNOTATIONS] = content_hash(decided)
         return found
 
@@ -168,5 +190,13 @@ class Undated:
         if not self._uses_lock:
             return {}
         found = self._warehouse.query(f'SELECT DISTINCT day, group_key FROM main."{Step.SPLIT}"')
-        parts = found.partition_by("day", as_dict=True) if found.height else {}
-        return {key[0]: part["group_key"] for key, part in parts.items()}
+        return {day: part["group_key"] for day, part in _by_day(found).items()}
+
+
+def _by_day(frame: pl.DataFrame) -> dict[dt.date, pl.DataFrame]:
+    """The rows of each day, in their order."""
+    if frame.height == 0:
+        return {}
+    return {
+        key[0]: part for key, part in frame.partition_by("day", as_dict=True, maintain_order=True).items()
+    }

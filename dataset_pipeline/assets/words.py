@@ -6,6 +6,7 @@ Lives here: words. Keep out: numbers and Dagster types (`graph`).
 from __future__ import annotations
 
 from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, REVIEWS, SIDE_SIGNALS, Step
+from dataset_pipeline.spec.models import Source
 
 STEPS: dict[str, str] = {
     Step.INGEST: "Raw rows become records: messages, source, rights. Rows that cannot be read are rejected with file, "
@@ -26,6 +27,26 @@ STEPS: dict[str, str] = {
     RELEASE: "An immutable folder with train, validation and test in every format, where each record is from, why every other "
     "one is not there, a manifest of hashes and a dataset card.",
 }
+
+_SOURCES: dict[str, str] = {
+    "first_party": "Data of our own",
+    "licensed": "Data under a licence or an agreement",
+    "public_web": "Data from the public web",
+    "synthetic": "Text that a model generated",
+}
+
+
+def source(of: Source) -> str:
+    """What a source is: whose data, how they come, and that Dagster does not make them."""
+    lines = [
+        f"{_SOURCES[of.kind]}, held by {of.rights.holder}. The files come from outside: ingest reads them, nothing here makes them."
+    ]
+    if of.access:
+        lines.append(of.access)
+    if of.generator:
+        lines.append(f"Written by {of.generator.model} ({of.generator.provider}).")
+    return "\n\n".join(lines)
+
 
 GROUPS: dict[str, str] = {
     Step.INGEST: "curate",

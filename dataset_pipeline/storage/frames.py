@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dataset_pipeline.records import DAILY_STEPS, MESSAGES, RECORDS, Step
+from dataset_pipeline.records import DAILY_STEPS, MESSAGES, RECORDS, TABLES, Step
 from dataset_pipeline.storage.warehouse import Warehouse
 from dataset_pipeline.text import EMPTY_KEY
 
@@ -24,8 +24,8 @@ _LABELLED = """CASE WHEN label_t.label IS NULL THEN normalize_t.messages
 """The answer of a classification record is the spec's label, not the source's word for it."""
 
 
-def records_after(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
-    """RECORDS of the rows that `step` kept on `days`, in (day, record_id) order.
+def records_after(warehouse: Warehouse, step: Step, days: Days, ids: pl.Series | None = None) -> pl.DataFrame:
+    """RECORDS of the rows that `step` kept on `days`, in (day, record_id) order; ids: of these records only.
 
     From normalize on, `messages` are the cleaned ones, `content_sha` covers them, and
     `collected_messages` and `collected_rejected` are added; from label on, `label` is the spec's, and so is the answer.
@@ -50,9 +50,72 @@ def records_after(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
         {", i.messages AS collected_messages, i.rejected AS collected_rejected" if is_clean else ""}
         FROM main."ingest" i {joins}
         WHERE {f"{step}_t" if step != Step.INGEST else "i"}.kept AND list_contains(?, i.day)
+        {_AMONG.format("i.record_id") if ids is not None else ""}
         ORDER BY i.day, i.record_id"""
     schema = RECORDS | ({"collected_messages": MESSAGES, "collected_rejected": MESSAGES} if is_clean else {})
-    return _cast(warehouse.query(sql, [list(days)]), schema)
+    return _cast(warehouse.query(sql, [list(days), *([ids.to_list()] if ids is not None else [])]), schema)
+
+
+_AMONG = "AND {} IN (SELECT unnest(?::VARCHAR[]))"
+"""Among given ids: a semi join. `list_contains` would look through the whole list for every row."""
+
+LIGHT = ("record_id", "day", "source", "source_rank", "prompt_turns", "label", "may_evaluate", "content_sha")
+"""Of RECORDS what is no text."""
+
+
+def light_records(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
+    """LIGHT of the rows that `step` kept on `days`, in (day, record_id) order.
+
+    content_sha and label: as in `records_after`, of the cleaned record from normalize on, and the spec's from label on.
+    """
+    is_clean = DAILY_STEPS.index(step) >= DAILY_STEPS.index(Step.NORMALIZE)
+    needed = dict.fromkeys([step, *([Step.NORMALIZE] if is_clean else [])])
+    joins = " ".join(
+        f'JOIN main."{name}" AS {name}_t ON {name}_t.record_id = i.record_id AND {name}_t.day = i.day'
+        for name in needed
+    )
+    labels = "label_t" if step == Step.LABEL else "i"
+    columns = ", ".join(
+        f'{labels if name == "label" else "i"}."{name}"' for name in LIGHT if name != "content_sha"
+    )
+    frame = warehouse.query(
+        f"""SELECT {columns}, {"normalize_t.clean_sha" if is_clean else "i.content_sha"} AS content_sha
+        FROM main."{Step.INGEST}" i {joins if step != Step.INGEST else ""}
+        WHERE {f"{step}_t" if step != Step.INGEST else "i"}.kept AND list_contains(?, i.day) ORDER BY i.day, i.record_id""",
+        [list(days)],
+    )
+    return _cast(frame, {name: RECORDS[name] for name in LIGHT})
+
+
+def unreviewed(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
+    """record_id and day of the published rows of `step` on `days` that no person's verdict has changed."""
+    where = "AND review IS NULL" if "review" in TABLES[step] else ""
+    frame = warehouse.query(
+        f'SELECT record_id, day FROM main."{step}" WHERE list_contains(?, day) {where} ORDER BY day, record_id',
+        [list(days)],
+    )
+    return _cast(frame, {"record_id": pl.String, "day": pl.Date})
+
+
+def published_rows(warehouse: Warehouse, step: Step, days: Days, ids: pl.Series) -> pl.DataFrame:
+    """The published rows of `step` of the records `ids` on `days`: TABLES[step], by record_id."""
+    frame = warehouse.query(
+        f'''SELECT * FROM main."{step}" WHERE list_contains(?, day) {_AMONG.format("record_id")} ORDER BY record_id''',
+        [list(days), ids.to_list()],
+    )
+    return _cast(frame, TABLES[step])
+
+
+def columns_of(
+    warehouse: Warehouse, step: Step, columns: Sequence[str], days: Days, ids: pl.Series
+) -> pl.DataFrame:
+    """Some columns of the published rows of `step` of the records `ids` on `days`, by record_id."""
+    named = ", ".join(f'"{name}"' for name in columns)
+    frame = warehouse.query(
+        f'''SELECT {named} FROM main."{step}" WHERE list_contains(?, day) {_AMONG.format("record_id")} ORDER BY record_id''',
+        [list(days), ids.to_list()],
+    ) if len(ids) else pl.DataFrame()  # fmt: skip
+    return _cast(frame, {name: TABLES[step][name] for name in columns})
 
 
 def kept_counts(warehouse: Warehouse, step: Step, days: Days) -> dict[dt.date, int]:
@@ -147,7 +210,7 @@ def messages_of(warehouse: Warehouse, ids: Sequence[str], clean: bool) -> pl.Dat
     frame = warehouse.query(
         f"""SELECT i.record_id, {columns} FROM main."ingest" i
         {"" if clean else "LEFT"} JOIN {join} ON n.record_id = i.record_id AND n.day = i.day
-        WHERE list_contains(?, i.record_id) ORDER BY i.record_id""",
+        WHERE i.record_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY i.record_id""",
         [list(ids)],
     ) if ids else pl.DataFrame()  # fmt: skip
     return _cast(frame, schema)
@@ -164,7 +227,7 @@ def collected(warehouse: Warehouse, ids: Sequence[str]) -> pl.DataFrame:
     """RECORDS of the named records as collected, whatever became of them, by record_id; none for unknown ids."""
     columns = ", ".join(f'"{name}"' for name in RECORDS)
     frame = warehouse.query(
-        f'SELECT {columns} FROM main."{Step.INGEST}" WHERE list_contains(?, record_id) ORDER BY record_id', [list(ids)]
+        f'SELECT {columns} FROM main."{Step.INGEST}" WHERE record_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY record_id', [list(ids)]
     ) if ids else pl.DataFrame()  # fmt: skip
     return _cast(frame, RECORDS)
 

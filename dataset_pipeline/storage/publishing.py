@@ -1,7 +1,7 @@
 """Inside the warehouse's transactions: what a publication is, who may publish, how rows are replaced.
 
 Lives here: the records of `publications`, `claims` and `checks`, and functions on an open connection.
-Keep out: opening connections (`warehouse`). No DDL and no index in here: either breaks replay of
+Keep out: opening connections (`warehouse`), what is appended (`appending`). No DDL and no index in here: either breaks replay of
 the write-ahead log.
 """
 
@@ -145,44 +145,12 @@ def replace_days(connection: duckdb.DuckDBPyConnection, table: str, token: int, 
     )
 
 
-def append_publications(
-    connection: duckdb.DuckDBPyConnection,
-    step: str,
-    publications: Sequence[NewPublication],
-    unchanged: set[Day],
-    run_id: str,
-    moment: dt.datetime,
-) -> None:
-    rows = [
-        [step, p.day, p.recipe, p.content, p.handover, p.params_hash, p.inputs, p.row_count, p.kept_count,
-         p.day in unchanged, run_id, moment]
-        for p in publications
-    ]  # fmt: skip
-    connection.executemany(
-        "INSERT INTO publications VALUES (nextval('publication_seq'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
-
-
-def append_checks(
-    connection: duckdb.DuckDBPyConnection,
-    checks: Sequence[CheckRow],
-    judged_days: Sequence[Day],
-    is_published: bool,
-    run_id: str,
-    moment: dt.datetime,
-) -> None:
-    """Keep a judgement of `judged_days`: of rows that became visible, or of rows that were refused."""
-    days = [word(day) for day in judged_days]
-    if checks:
-        connection.executemany(
-            "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                [c.step, c.name, c.severity, c.frame, c.passed, c.is_warning, c.observed, list(c.days), days,
-                 is_published, run_id, moment]
-                for c in checks
-            ],
-        )  # fmt: skip
+def staged_count(connection: duckdb.DuckDBPyConnection, claim: Claim) -> int:
+    """Rows of the claim's own table that wait to be published."""
+    found = connection.execute(
+        f'SELECT count(*) FROM staging."{claim.step}" WHERE token = ?', [claim.token]
+    ).fetchone()
+    return int(found[0]) if found is not None else 0
 
 
 def word(day: Day) -> str:

@@ -23,6 +23,7 @@ from dataset_pipeline.errors import PipelineError, WarehouseBusy
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, Step
 from dataset_pipeline.storage.files import sync
 from dataset_pipeline.storage.publishing import insert
+from dataset_pipeline.storage.release_tags import TAGS
 from dataset_pipeline.storage.releases import REFUSED
 from dataset_pipeline.storage.warehouse import Warehouse
 
@@ -335,11 +336,14 @@ def vacuum_sqlite(folder: Path) -> list[Path]:
 def releases_with(releases: Path, ids: Iterable[str]) -> dict[str, int | None]:
     """Version to the number of these records that the release holds; None where its provenance cannot be read.
 
-    Releases without any are left out.
+    Releases without any are left out. What a copy that followed links made of a tag is a release, too: `tags/NAME`.
     """
     wanted = _ids(ids)
-    folders = sorted(p for p in releases.glob("*") if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
-    counts = {folder.name: _held(folder, wanted) for folder in folders} if wanted.height else {}
+    found = [
+        p for p in (*releases.glob("*"), *releases.glob(f"{TAGS}/*")) if p.name[0] != "." and p.name != TAGS
+    ]
+    folders = sorted(p for p in found if p.is_dir() and not p.is_symlink())
+    counts = {str(p.relative_to(releases)): _held(p, wanted) for p in folders} if wanted.height else {}
     return {version: count for version, count in counts.items() if count != 0}
 
 

@@ -11,8 +11,8 @@ from polars._typing import PolarsDataType
 
 from dataset_pipeline.records import DAILY_STEPS, TABLES, UNDATED_TABLES, Step
 
-SCHEMA_VERSION = 3
-"""Raised when a table changes; an older warehouse is refused with what to do."""
+SCHEMA_VERSION = 4
+"""Raised when a table changes; an older warehouse is carried over, or refused with what to do (`upgrading`)."""
 
 _SQL_TYPES: dict[object, str] = {
     pl.String: "VARCHAR",
@@ -54,6 +54,16 @@ def ddl() -> list[str]:
             step VARCHAR, name VARCHAR, severity VARCHAR, frame VARCHAR, passed BOOLEAN, is_warning BOOLEAN,
             observed VARCHAR, days VARCHAR[],
             judged_days VARCHAR[], is_published BOOLEAN, run_id VARCHAR, judged_at TIMESTAMP)""",
+        # The newest publication at the time (null: none) tells whether anything was published since; attempt is a hash
+        # of what was tried (null: not known), so that a day that would be tried with something else is told apart.
+        """CREATE TABLE refusals (
+            step VARCHAR, day DATE, seq BIGINT, attempt VARCHAR, run_id VARCHAR, refused_at TIMESTAMP)""",
+        # What stands behind a params_hash, as JSON: `status` names the keys of the spec that changed.
+        "CREATE TABLE settings (params_hash VARCHAR, step VARCHAR, settings VARCHAR)",
+        # A run of a step that published. is_cold: a day of it was new, so nothing of its texts was in the cache.
+        """CREATE TABLE timings (
+            step VARCHAR, days BIGINT, row_count BIGINT, seconds DOUBLE, is_cold BOOLEAN, run_id VARCHAR,
+            finished_at TIMESTAMP)""",
         """CREATE VIEW latest_publications AS
             SELECT * FROM publications
             QUALIFY row_number() OVER (PARTITION BY step, day ORDER BY seq DESC) = 1""",

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from dataset_pipeline.errors import PipelineError, Problem, SpecError
 from dataset_pipeline.progress import REPORTER
-from dataset_pipeline.storage import releases
+from dataset_pipeline.storage import release_checks, releases
 from dataset_pipeline.storage.files import replace_file, sync
-from dataset_pipeline.storage.releases import LATEST, MANIFEST, ReleaseFile, manifest_of, strange
+from dataset_pipeline.storage.release_checks import MANIFEST, ReleaseFile, manifest_of, strange
+from dataset_pipeline.storage.releases import LATEST
 from dataset_pipeline.storage.shelf import BLOCK_BYTES
 from dataset_pipeline.storage.shipping import FOREIGN_REMEDY, INSIDE_REMEDY, STEP, Shipped, foreign, inside
 
@@ -55,7 +56,7 @@ def shelve(release: Path, data: bytes, target: Path) -> Shipped:
         _refuse_foreign(target, folder, manifest.files)
         for left_over in [*target.glob(f"{_PART_PREFIX}*"), *target.glob(f".{LATEST}-*")]:
             _remove(left_over)
-        was_there = folder.is_dir() and releases.verify(folder).is_whole
+        was_there = folder.is_dir() and release_checks.verify(folder).is_whole
         if not was_there:
             _copy(release, data, target, folder, manifest.files)
         releases.point_latest(target, folder.name)
@@ -73,7 +74,7 @@ def _refuse_foreign(target: Path, folder: Path, files: Mapping[str, ReleaseFile]
         )
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise SpecError([Problem(str(folder), "is there and is no folder.", FOREIGN_REMEDY)])
-    there = releases.entries(folder) if folder.is_dir() else {}
+    there = release_checks.entries(folder) if folder.is_dir() else {}
     # A release has no links: one in the place of its file is somebody's too.
     links = {path for path, kind in there.items() if kind in ("link", "device")}
     if names := sorted({*strange(there, files), *strange(links, ())}):

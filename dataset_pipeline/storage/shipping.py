@@ -19,8 +19,7 @@ from typing import IO
 from dataset_pipeline.errors import PipelineError
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.storage.fetching import Secrets
-from dataset_pipeline.storage.releases import (
-    LATEST,
+from dataset_pipeline.storage.release_checks import (
     MANIFEST,
     NO_MANIFEST,
     Manifest,
@@ -31,6 +30,7 @@ from dataset_pipeline.storage.releases import (
     unlike,
     version_of,
 )
+from dataset_pipeline.storage.releases import LATEST
 from dataset_pipeline.storage.shelf import Destination, Say, Shelf, megabytes
 
 LATEST_FILE = "LATEST"

@@ -110,6 +110,11 @@ def listed_files(root: Path, pattern: str, place: str) -> tuple[list[Path], list
     return matched, problems
 
 
+def is_nightly(project: Project) -> bool:
+    """Whether a source is expected to send a file every day: then a day without one is a day of the calendar."""
+    return any("{date}" in source.local_path and source.expected_daily for source in project.spec.sources)
+
+
 def calendar(project: Project, found: Found) -> list[dt.date]:
     """Every day from the spec's start (or the earliest found) to the last found; files before start are left out."""
     days = found.days()

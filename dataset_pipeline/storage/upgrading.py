@@ -23,7 +23,7 @@ from dataset_pipeline.errors import WarehouseVersion
 from dataset_pipeline.records import DAILY_STEPS, EXTRA_TABLES, INPUTS, TABLES
 from dataset_pipeline.storage.schema import SCHEMA_VERSION, ddl
 
-UPGRADED: frozenset[str] = frozenset({"2"})
+UPGRADED: frozenset[str] = frozenset({"2", "3"})
 """Schema versions whose rows are carried over. Version 1 lacks columns that only reading the sources again can fill."""
 
 RUN_ID = "upgrade"
@@ -31,8 +31,8 @@ RUN_ID = "upgrade"
 
 _NEW = "upgraded"
 """The name under which the new file is attached."""
-_COPIED = ("texts_removed", "publications", "checks")
-"""Copied as they are, beside the tables of records. Not `claims`: a run of the older program that still goes on must not
+_COPIED = ("texts_removed", "publications", "checks", "refusals", "settings", "timings")
+"""Copied as they are, beside the tables of records, where the old file has them. Not `claims`: a run of the older program that still goes on must not
 publish its rows, which lack the new columns. Not what is staged: it is there to be looked at, and to be made again."""
 _REBUILD = "Move the file away and run `dataset-pipeline run`: it is rebuilt from the sources."
 _DAMAGE = ("corrupt", "could not read enough bytes", "not a valid duckdb", "database has been invalidated")

@@ -22,6 +22,14 @@ import polars as pl
 from dataset_pipeline import clock
 from dataset_pipeline.errors import WarehouseBusy, WarehouseVersion
 from dataset_pipeline.records import EXTRA_TABLES, MESSAGES, RELEASE, TABLES, UNDATED_TABLES, conform
+from dataset_pipeline.storage.appending import (
+    append_checks,
+    append_claims,
+    append_publications,
+    append_refusals,
+    append_settings,
+    append_timing,
+)
 from dataset_pipeline.storage.publishing import (
     ORDER,
     CheckRow,
@@ -30,14 +38,13 @@ from dataset_pipeline.storage.publishing import (
     NewPublication,
     Parameters,
     Publication,
-    append_checks,
-    append_publications,
     fetch,
     insert,
     keys,
     refuse_if_superseded,
     refuse_without_claim,
     replace_days,
+    staged_count,
     typed,
 )
 from dataset_pipeline.storage.schema import SCHEMA_VERSION
@@ -122,7 +129,7 @@ class Warehouse:
         )
 
     def initialize(self) -> None:
-        """Make the warehouse where there is none; carry one of version 2 over; refuse one of another making.
+        """Make the warehouse where there is none; carry one of an earlier version over; refuse one of another making.
 
         Raises WarehouseVersion with what to do: of a version that is not carried over, of a later one, of a file that
         DuckDB cannot read or that breaks off.
@@ -230,13 +237,10 @@ class Warehouse:
                 "DELETE FROM claims WHERE step = ? AND list_contains(?, coalesce(day, DATE '0001-01-01'))",
                 [step, keys(days)],
             )
-            moment = clock.now()
-            connection.executemany(
-                "INSERT INTO claims VALUES (?, ?, ?, ?, ?)",
-                [[token, step, day, run_id, moment] for day in days],
-            )
+            claim = Claim(step=step, days=tuple(days), token=token, run_id=run_id)
+            append_claims(connection, claim, clock.now())
             connection.execute("COMMIT")
-        return Claim(step=step, days=tuple(days), token=token, run_id=run_id)
+        return claim
 
     def stage(self, claim: Claim, frames: Mapping[str, pl.DataFrame]) -> None:
         """Write a step's rows beside the published ones, where the gate can look at them.
@@ -287,6 +291,9 @@ class Warehouse:
         reads: Mapping[tuple[str, Day], int | None],
         checks: Sequence[CheckRow],
         unchanged_days: Sequence[Day] = (),
+        *,
+        settings: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> None:
         """One transaction: compare, replace the days' rows with the staged ones, append publications.
 
@@ -294,6 +301,7 @@ class Warehouse:
         Raises StalePublish when one of them is no longer the newest, when another run has
         claimed a day since, or when the staged rows are not this claim's: nothing is changed then.
         Days in `unchanged_days` keep their rows (same content under a new recipe).
+        settings: params_hash to JSON of what it is made of; kept once. seconds: how long the step took until here.
         """
         tables = [claim.step, *EXTRA_TABLES.get(claim.step, ())]
         moved = [p.day for p in publications if p.day not in set(unchanged_days)]
@@ -310,6 +318,10 @@ class Warehouse:
                     connection, claim.step, publications, set(unchanged_days), claim.run_id, moment
                 )
                 append_checks(connection, checks, claim.days, True, claim.run_id, moment)
+                append_settings(connection, claim.step, settings or {})
+                counts = (len(claim.days), staged_count(connection, claim) if seconds is not None else 0)
+                is_cold = any(reads.get((claim.step, p.day)) is None for p in publications)
+                append_timing(connection, claim.step, counts, seconds, is_cold, claim.run_id, moment)
                 connection.execute("COMMIT")
             except BaseException:
                 # A failed commit has ended the transaction already: its own error is the one to tell.
@@ -322,20 +334,46 @@ class Warehouse:
             connection.execute(_ONE_CHECKPOINT)
 
     def record_release(
-        self, new: NewPublication, checks: Sequence[CheckRow], run_id: str, step: str = RELEASE
+        self,
+        new: NewPublication,
+        checks: Sequence[CheckRow],
+        run_id: str,
+        step: str = RELEASE,
+        *,
+        settings: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> None:
-        """Append the publication of a release, or of the report; their rows are files beside the warehouse."""
+        """Append the publication of a release, or of the report; their rows are files beside the warehouse.
+
+        settings, seconds: as `publish` takes them.
+        """
         with self._connection() as connection:
             connection.execute("BEGIN")
             moment = clock.now()
             append_publications(connection, step, [new], set(), run_id, moment)
             append_checks(connection, checks, [None], True, run_id, moment)
+            append_settings(connection, step, settings or {})
+            append_timing(connection, step, (1, new.row_count), seconds, False, run_id, moment)
             connection.execute("COMMIT")
             connection.execute(_ONE_CHECKPOINT)
 
-    def record_checks(self, checks: Sequence[CheckRow], days: Sequence[Day], run_id: str) -> None:
-        """Keep the judgement of a step that was not published."""
+    def record_checks(
+        self,
+        checks: Sequence[CheckRow],
+        days: Sequence[Day],
+        run_id: str,
+        *,
+        attempts: Mapping[Day, str] | None = None,
+    ) -> None:
+        """Keep the judgement of a step that was not published, and that it was refused.
+
+        attempts: day to a hash of what was tried (`assets.differences.attempts`); a day that would be tried with
+        something else is not told as refused any more.
+        """
         with self._connection() as connection:
             connection.execute("BEGIN")
-            append_checks(connection, checks, days, False, run_id, clock.now())
+            moment = clock.now()
+            append_checks(connection, checks, days, False, run_id, moment)
+            for step in dict.fromkeys(check.step for check in checks):
+                append_refusals(connection, step, days, attempts or {}, run_id, moment)
             connection.execute("COMMIT")

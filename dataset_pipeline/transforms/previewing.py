@@ -1,18 +1,19 @@
 """What another setting would do to records that are there already: numbers, and nothing is done.
 
-Lives here: filter decided again from its stored measurements, and groups assigned another way. Keep out: reading
-the warehouse and saying it to people (`cli.previewing`).
+Lives here: deciding again from what is stored, counting what moves, and groups assigned another way. Keep out: reading
+the warehouse (`assets.previewing`), saying it to people (`cli.previewing`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from dataset_pipeline.records import TABLES, Split, Step
+from dataset_pipeline.records import DAILY_STEPS, RELEASE, Split
 from dataset_pipeline.spec.models import Ratios
-from dataset_pipeline.spec.params import FilterParams
+from dataset_pipeline.spec.params import DecontaminateParams, FilterParams, Params
 from dataset_pipeline.transforms.filter import decide
 
 MEASURING: dict[str, str] = {
@@ -23,12 +24,132 @@ MEASURING: dict[str, str] = {
 """Params of filter that change what is measured, and their keys in the spec: old measurements say nothing of them."""
 
 
-# --- filter -------------------------------------------------------------------------------
+# --- deciding again -----------------------------------------------------------------------
+
+
+def same_but(now: Params, then: Params) -> list[str]:
+    """Names of the params that differ; gates and examples decide about no record and are not looked at."""
+    return [
+        name
+        for name in type(now).model_fields
+        if name not in ("gates", "examples") and getattr(now, name) != getattr(then, name)
+    ]
+
+
+def measured_anew(now: FilterParams, then: FilterParams) -> list[str]:
+    """Keys of the spec's filter that differ and change measurements: all has to be measured again."""
+    return [key for name, key in MEASURING.items() if getattr(now, name) != getattr(then, name)]
+
+
+def redecided(measured: pl.DataFrame, then: FilterParams) -> pl.DataFrame:
+    """record_id, day, kept, reason of the rows that `then` decides otherwise, by record_id.
+
+    measured: TABLES['filter'] without detail and review; kept and reason as published.
+    """
+    decided = decide(measured.drop("kept", "reason"), then).select("record_id", "day", "kept", "reason")
+    was = measured.select("record_id", "day", was_kept="kept", was_reason="reason")
+    both = decided.join(was, on=["record_id", "day"], maintain_order="left")
+    differs = (pl.col("kept") != pl.col("was_kept")) | pl.col("reason").ne_missing(pl.col("was_reason"))
+    return both.filter(differs).select("record_id", "day", "kept", "reason").sort("record_id")
+
+
+def doubtful(now: DecontaminateParams, then: DecontaminateParams) -> pl.Expr:
+    """Whether a published decontaminate row has to be judged again: what its stored match tells needs no search.
+
+    Nothing is stronger than `equal`. Coverage is measured below the threshold too, unless a contained item
+    stands in its place.
+    """
+    # Null where nothing, or too little, matched.
+    match, share = pl.col("match").fill_null(""), pl.col("overlap_fraction")
+    if now.answers_are_labels != then.answers_are_labels:
+        return pl.lit(True)
+    if now.ngram != then.ngram:
+        return match != "equal"
+    asked = pl.lit(False)
+    if now.suspects != then.suspects:
+        asked = asked | (match == "contained")
+    if now.min_coverage != then.min_coverage:
+        asked = asked | (match == "contained") | ((match == "coverage") & (share < then.min_coverage))
+        asked = asked | ((match == "") & (share >= then.min_coverage))
+    if now.min_contained_words < then.min_contained_words:
+        asked = asked | (match == "contained")
+    if now.min_contained_words > then.min_contained_words:
+        asked = asked | match.is_in(["", "contained"])
+    return asked
+
+
+# --- counting a change --------------------------------------------------------------------
+
+MOVES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "step": pl.String, "record_id": pl.String, "day": pl.Date, "kept_now": pl.Boolean, "reason_now": pl.String,
+    "kept_then": pl.Boolean, "reason_then": pl.String,
+}  # fmt: skip
+"""A row for each record and step whose verdict differs; kept_… is null where the record does not reach the step."""
+
+FATES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_id": pl.String, "day": pl.Date, "source": pl.String, "label": pl.String,
+    "split_now": pl.String, "split_then": pl.String, "label_now": pl.String, "label_then": pl.String,
+    "released_now": pl.Boolean, "released_then": pl.Boolean,
+}  # fmt: skip
+"""Of every record that moves or is told otherwise: label as collected; split and label where split keeps it."""
+
+BACK, GONE, OTHERWISE = "back", "gone", "otherwise"
+"""What a record does at the first step that judges it otherwise: it is kept, is not kept, or is dropped for another reason."""
+
+JOURNEYS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_id": pl.String, "day": pl.Date, "step": pl.String, "way": pl.String, "reason": pl.String,
+    "end_step": pl.String, "end_reason": pl.String,
+}  # fmt: skip
+"""A row for each record: the first step that judges it otherwise, its way there and the reason it had (back) or gets (gone),
+and what becomes of a record that comes back: the later step and reason that drop it, both null where it is released."""
+
+NOT_MEASURED = "not measured"
+
+
+def moves(step: str, now: pl.DataFrame, then: pl.DataFrame) -> pl.DataFrame:
+    """MOVES of two frames of record_id, day, kept, reason, by record_id."""
+    both = now.select("record_id", "day", kept_now="kept", reason_now="reason").join(
+        then.select("record_id", "day", kept_then="kept", reason_then="reason"),
+        on=["record_id", "day"],
+        how="full",
+        coalesce=True,
+    )
+    differs = pl.col("kept_now").ne_missing(pl.col("kept_then")) | pl.col("reason_now").ne_missing(
+        pl.col("reason_then")
+    )
+    return both.filter(differs).select(pl.lit(step).alias("step"), *list(MOVES)[1:]).sort("record_id")
+
+
+def journeys(moved: pl.DataFrame, fates: pl.DataFrame, unmeasured: pl.Series) -> pl.DataFrame:
+    """JOURNEYS of MOVES and FATES, by record_id. unmeasured: ids that the limit left out."""
+    turn = pl.col("step").replace_strict({str(s): n for n, s in enumerate((*DAILY_STEPS, RELEASE))})
+    ordered = moved.with_columns(turn=turn).sort("record_id", "turn")
+    now, then = pl.col("kept_now").fill_null(False), pl.col("kept_then").fill_null(False)
+    first = ordered.unique("record_id", keep="first", maintain_order=True).select(
+        "record_id", "day", "step",
+        way=pl.when(~now & then).then(pl.lit(BACK)).when(now & ~then).then(pl.lit(GONE)).otherwise(pl.lit(OTHERWISE)),
+        reason=pl.when(then).then("reason_now").otherwise("reason_then"),
+    )  # fmt: skip
+    ends = (
+        ordered.filter(pl.col("kept_then").not_())
+        .unique("record_id", keep="last", maintain_order=True)
+        .select("record_id", end_step="step", end_reason="reason_then")
+    )
+    told = first.join(ends, on="record_id", how="left", maintain_order="left").join(
+        fates.select("record_id", "released_then"), on="record_id", how="left", maintain_order="left"
+    )
+    is_back = pl.col("way") == BACK
+    is_left = pl.col("record_id").is_in(unmeasured.implode())
+    return told.select(
+        *list(JOURNEYS)[:5],
+        end_step=pl.when(is_back & is_left & pl.col("end_step").is_null()).then(pl.lit(NOT_MEASURED)).when(is_back).then("end_step"),
+        end_reason=pl.when(is_back).then("end_reason"),
+    ).sort("record_id")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Records of one part (a source, a label, or all): how many are kept now and then, come back, and go."""
+    """Records of one part (a source, a label, or all) that reach a step then: kept now and then, come back, and go."""
 
     name: str
     records: int
@@ -38,72 +159,70 @@ class Moved:
     gone: int
 
 
-@dataclass(frozen=True)
-class FilterChange:
-    """rules: reason to the records that it drops, or that wait by it, now and then; by name."""
+def parts(counted: pl.DataFrame, moved: pl.DataFrame, column: str | None = None) -> tuple[Moved, ...]:
+    """The records of a step by `column` (None: all as one), by name.
 
-    total: Moved
-    rules: dict[str, tuple[int, int]]
-    sources: tuple[Moved, ...]
-    labels: tuple[Moved, ...]
-
-
-def measured_anew(now: FilterParams, then: FilterParams) -> list[str]:
-    """Keys of the spec's filter that differ and change measurements, so that `filter_change` cannot tell."""
-    return [key for name, key in MEASURING.items() if getattr(now, name) != getattr(then, name)]
-
-
-def filter_change(published: pl.DataFrame, now: FilterParams, then: FilterParams) -> FilterChange:
-    """What `then` would decide of the rows that were decided under `now`.
-
-    published: TABLES['filter'], and source and label (null without one) of each record. A verdict that a person
-    gave (column review) stays, and so does one that is the same under both.
+    counted: reason (null: kept), records (Int64), and `column`, of what is published. moved: MOVES of the step, and
+    `column`. Records without a value of `column` are in no part.
     """
-    measured = published.select(
-        name for name in TABLES[Step.FILTER] if name not in ("kept", "reason", "detail", "review")
+    key = pl.lit("all") if column is None else pl.col(column)
+    kept = pl.col("reason").is_null()
+    now = counted.group_by(key.alias("name")).agg(
+        records=pl.col("records").sum(), kept=pl.col("records").filter(kept).sum()
     )
-    verdicts = ["kept", "reason"]
-    before = decide(measured, now).select("record_id", "day", *verdicts)
-    after = decide(measured, then).select("record_id", "day", new_kept="kept", new_reason="reason")
-    rows = published.select("record_id", "day", "source", "label", "review", *verdicts)
-    changed = before.join(after, on=["record_id", "day"]).filter(
-        (pl.col("kept") != pl.col("new_kept")) | pl.col("reason").ne_missing(pl.col("new_reason"))
+    was, will = pl.col("kept_now").fill_null(False), pl.col("kept_then").fill_null(False)
+    change = moved.group_by(key.alias("name")).agg(
+        more=pl.col("kept_then").count().cast(pl.Int64) - pl.col("kept_now").count().cast(pl.Int64),
+        back=(~was & will).sum().cast(pl.Int64),
+        gone=(was & ~will).sum().cast(pl.Int64),
     )
-    rows = rows.join(
-        changed.select("record_id", "day", "new_kept", "new_reason", is_changed=pl.lit(True)),
-        on=["record_id", "day"],
-        how="left",
-    )
-    counts = pl.col("is_changed").fill_null(False) & pl.col("review").is_null()
-    rows = rows.with_columns(
-        then_kept=pl.when(counts).then("new_kept").otherwise("kept"),
-        then_reason=pl.when(counts).then("new_reason").otherwise("reason"),
-    )
-    return FilterChange(
-        total=Moved("all", *rows.select(_sums()).row(0)),
-        rules=_rules(rows),
-        sources=_parts(rows, "source"),
-        labels=_parts(rows.filter(pl.col("label").is_not_null()), "label"),
-    )
+    both = now.join(change, on="name", how="full", coalesce=True).drop_nulls("name").sort("name")
+    return tuple(
+        Moved(name, records + more, kept, kept + back - gone, back, gone)
+        for name, records, kept, more, back, gone in both.with_columns(pl.exclude("name").fill_null(0)).iter_rows()
+    )  # fmt: skip
 
 
-def _sums() -> list[pl.Expr]:
-    """The numbers of Moved, in its order."""
-    now, then = pl.col("kept"), pl.col("then_kept")
-    return [
-        pl.len().alias("records"), now.sum().alias("now"), then.sum().alias("then"),
-        (~now & then).sum().alias("back"), (now & ~then).sum().alias("gone"),
-    ]  # fmt: skip
+def rules(reasons: Mapping[str | None, int], moved: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Reason to the records that a step drops by it, now and then. reasons: as published, None for kept ones."""
+    now = {str(reason): n for reason, n in reasons.items() if reason is not None}
+    change = {name: -n for name, n in moved.drop_nulls("reason_now").group_by("reason_now").len().iter_rows()}
+    for name, n in moved.drop_nulls("reason_then").group_by("reason_then").len().iter_rows():
+        change[name] = change.get(name, 0) + n
+    return {name: (now.get(name, 0), now.get(name, 0) + change.get(name, 0)) for name in sorted({*now, *change})}  # fmt: skip
 
 
-def _parts(rows: pl.DataFrame, column: str) -> tuple[Moved, ...]:
-    return tuple(Moved(*row) for row in rows.group_by(column).agg(_sums()).sort(column).iter_rows())
+def spread_evenly(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """At most `count` rows, as many of each (step, reason) as there are, in (step, reason, record_id) order."""
+    place = pl.int_range(pl.len()).over("step", "reason")
+    chosen = rows.sort("record_id").with_columns(place=place).sort("place", "step", "reason", "record_id")
+    return chosen.head(count).drop("place").sort("step", "reason", "record_id", nulls_last=True)
 
 
-def _rules(rows: pl.DataFrame) -> dict[str, tuple[int, int]]:
-    now = dict(rows.drop_nulls("reason").group_by("reason").len().iter_rows())
-    then = dict(rows.drop_nulls("then_reason").group_by("then_reason").len().iter_rows())
-    return {reason: (now.get(reason, 0), then.get(reason, 0)) for reason in sorted({*now, *then})}
+@dataclass(frozen=True)
+class Released:
+    """Released records of a part, now and then; back: only then, gone: only now (of a split also by moving)."""
+
+    name: str
+    now: int
+    then: int
+    back: int
+    gone: int
+
+
+def released_parts(released: pl.DataFrame, fates: pl.DataFrame, column: str) -> tuple[Released, ...]:
+    """The release by `column` (split or label), by name. released: `column`, records (Int64) of what is released now."""
+    now = dict(released.drop_nulls(column).group_by(column).agg(pl.col("records").sum()).iter_rows())
+    was, will = pl.col(f"{column}_now"), pl.col(f"{column}_then")
+    leaves = pl.col("released_now") & (~pl.col("released_then") | was.ne_missing(will))
+    comes = pl.col("released_then") & (~pl.col("released_now") | was.ne_missing(will))
+    gone = dict(fates.filter(leaves).drop_nulls(was.meta.output_name()).group_by(was).len().iter_rows())
+    back = dict(fates.filter(comes).drop_nulls(will.meta.output_name()).group_by(will).len().iter_rows())
+    return tuple(
+        Released(name, now.get(name, 0), now.get(name, 0) + back.get(name, 0) - gone.get(name, 0),
+                 back.get(name, 0), gone.get(name, 0))
+        for name in sorted({*now, *back})
+    )  # fmt: skip
 
 
 # --- split --------------------------------------------------------------------------------

@@ -42,3 +42,11 @@ def files_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         is_number = isinstance(rows, int) and not isinstance(rows, bool)
         files.append({key: str(one.get(key)) for key in INPUT} | {"rows_read": rows if is_number else None})
     return files
+
+
+def incomplete_days(manifests: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[str], ...]]:
+    """`missing` and `stale` to the days of each manifest of which its release holds nothing, or older rows."""
+    return {
+        word: tuple([str(day) for day in items(one.get(f"{word}_days"))] for one in manifests)
+        for word in ("missing", "stale")
+    }

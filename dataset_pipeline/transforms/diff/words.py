@@ -70,3 +70,12 @@ def value_words(value: Any, limit: int = SHOWN_CHARS) -> str:
         (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)).split()
     )
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+SHOWN_DAYS = 10
+
+
+def days_words(days: Sequence[str]) -> str:
+    """Days in one short line; `none` for none."""
+    more = f" and {len(days) - SHOWN_DAYS} more" if len(days) > SHOWN_DAYS else ""
+    return ", ".join(days[:SHOWN_DAYS]) + more if days else "none"

@@ -7,12 +7,12 @@ the command line lists them all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dataset_pipeline.transforms.diff import comparing
 from dataset_pipeline.transforms.diff.comparing import Differences
 from dataset_pipeline.transforms.diff.tallies import Tally
-from dataset_pipeline.transforms.diff.words import UNKNOWN, value_words
+from dataset_pipeline.transforms.diff.words import UNKNOWN, days_words, value_words
 from dataset_pipeline.transforms.page.parts import count, paragraph, section, table, text, tiles
 
 MAX_ROWS = 25
@@ -34,6 +34,8 @@ class DiffFacts:
     """As in comparing.Comparison."""
     causes: Sequence[Tally]
     differences: Differences
+    incomplete: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    """`missing` and `stale` to the days of the one release and of the other."""
 
 
 def diff_section(facts: DiffFacts | None, problem: str | None) -> str:
@@ -49,6 +51,7 @@ def diff_section(facts: DiffFacts | None, problem: str | None) -> str:
         "" if facts.has_texts else paragraph("Not both carry hashes of their texts: compared by label and split only.", "quiet"),
         _causes(facts.causes),
         *(_counts(title, facts.counts[key]) for title, key in (("Source", "source"), ("Label", "label"), ("Split", "split"))),
+        _incomplete(facts.incomplete),
         _manifests(facts.differences),
     ]  # fmt: skip
     return section(title, *parts)
@@ -104,6 +107,12 @@ def _manifests(found: Differences) -> str:
             ("Versions", ("name", "before", "after"), versions),
         )
     )
+
+
+def _incomplete(days: Mapping[str, Sequence[Sequence[str]]]) -> str:
+    """The days of which a release has nothing, or older rows, where one of the two has such days."""
+    rows = [(word, *map(days_words, sides)) for word, sides in days.items() if any(sides)]
+    return "<h3>Incomplete days</h3>" + table(("", "before", "after"), rows) if rows else ""
 
 
 def _value(path: str, value: object) -> str:

@@ -31,7 +31,7 @@ from dataset_pipeline.transforms.page.parts import (
 )
 from dataset_pipeline.transforms.page.plots import Histogram, curve_svg, histogram_svg
 
-VERSION = 1
+VERSION = 2
 """Raised when the same facts make another page: what lies there is then written anew."""
 MAX_LABELS = 200
 """Labels that get a bar; the rest is counted."""
@@ -110,6 +110,8 @@ class PageFacts:
     diff: DiffFacts | None
     """None for the first release."""
     diff_problem: str | None = None
+    failures: Sequence[str] = ()
+    """Checks that failed, a line each: of rows that the gate keeps out."""
 
 
 def page(facts: PageFacts) -> str:
@@ -145,12 +147,17 @@ def _head(release: ReleaseFacts, facts: PageFacts) -> str:
                     (count(release.records), "records released"),
                     (share(release.records, release.ingested), f"of {count(release.ingested)} collected"),
                     (count(release.rejected), "rows that are no record"),
-                    (count(len(facts.warnings)), "checks that warned"),
+                    *([_checks(facts.failures, "failed")] if facts.failures else []),
+                    _checks(facts.warnings, "warned"),
                     (count(waiting), "records that wait for a person"),
                 ]
             ),
         ]
     )
+
+
+def _checks(lines: Sequence[str], did: str) -> tuple[str, str]:
+    return count(len(lines)), f"{'check' if len(lines) == 1 else 'checks'} that {did}"
 
 
 def _incomplete(release: ReleaseFacts) -> list[str]:
@@ -243,8 +250,12 @@ def _sources(release: ReleaseFacts) -> str:
 
 
 def _warnings(facts: PageFacts) -> str:
-    told = items(facts.warnings) or paragraph("Every check passed.")
-    return section("Checks that warned", told)
+    title = "Checks that failed or warned"
+    lines = [*(f"failed: {line}" for line in facts.failures), *(f"warned: {line}" for line in facts.warnings)]
+    if not lines:
+        return section(title, paragraph("Every check passed." if facts.release else "None so far."))
+    kept_out = "What failed is kept out of the release until it passes."
+    return section(title, items(lines), paragraph(kept_out, "quiet") if facts.failures else "")
 
 
 def _waiting(facts: PageFacts) -> str:
