@@ -42,8 +42,10 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(unpacked(path).decode(), newline="")))
 
 
-def mixed_rows(data: Path, count: int, seed: int) -> list[Row]:
-    """`count` rows with distinct prompts: every text of the sets first, then recombinations; shuffled.
+def mixed_rows(data: Path, count: int, seed: int, parts: int = 2) -> list[Row]:
+    """`count` rows with distinct prompts: every text of the sets first, then recombinations of `parts` rows; shuffled.
+
+    Of a million rows made of halves every text has dozens of half copies, as no collected data have: three parts then.
 
     The same data, count and seed give the same rows. Raises ValueError where the data are too few.
     """
@@ -51,13 +53,15 @@ def mixed_rows(data: Path, count: int, seed: int) -> list[Row]:
     distinct = list({row.prompt: row for row in _collected(data)}.values())
     rng.shuffle(distinct)
     missing = count - len(distinct)
-    rows = distinct[:count] if missing <= 0 else [*distinct, *recombined(distinct, missing, rng)]
+    rows = distinct[:count] if missing <= 0 else [*distinct, *recombined(distinct, missing, rng, parts=parts)]
     rng.shuffle(rows)
     return rows
 
 
-def recombined(rows: list[Row], count: int, rng: random.Random, is_label: bool = False) -> list[Row]:
-    """`count` new rows, each the first sentences of one row followed by the last ones of another.
+def recombined(
+    rows: list[Row], count: int, rng: random.Random, is_label: bool = False, parts: int = 2
+) -> list[Row]:
+    """`count` new rows, each the first sentences of one row followed by later ones of others, as many as `parts`.
 
     is_label: the answers are labels; only rows of one label are combined and the label stays.
     No prompt is one of `rows` or of another new row. Raises ValueError where the rows are too few.
@@ -70,11 +74,11 @@ def recombined(rows: list[Row], count: int, rng: random.Random, is_label: bool =
     tries = 0
     while len(new) < count:
         first = rng.choice(rows)
-        second = rng.choice(peers[first.answer if is_label else ""])
-        prompt = _joined(first.prompt, second.prompt)
-        answer = first.answer if is_label else _joined(first.answer, second.answer)
+        chosen = [first, *(rng.choice(peers[first.answer if is_label else ""]) for _ in range(parts - 1))]
+        prompt = _joined([row.prompt for row in chosen])
+        answer = first.answer if is_label else _joined([row.answer for row in chosen])
         tries += 1
-        if first is not second and prompt not in seen:
+        if len({id(row) for row in chosen}) == parts and prompt not in seen:
             seen.add(prompt)
             new.append(Row(prompt, answer))
             tries = 0
@@ -83,10 +87,14 @@ def recombined(rows: list[Row], count: int, rng: random.Random, is_label: bool =
     return new
 
 
-def _joined(first: str, second: str) -> str:
-    """The first half of the sentences of one text and the last half of the other's; at least one of each."""
-    ours, theirs = _SENTENCE_END.split(first.strip()), _SENTENCE_END.split(second.strip())
-    return " ".join([*ours[: (len(ours) + 1) // 2], *theirs[len(theirs) // 2 :]])
+def _joined(texts: list[str]) -> str:
+    """Of the first text its first sentences, of the last its last ones, of others those between; at least one of each."""
+    kept, count = [], len(texts)
+    for place, text in enumerate(texts):
+        sentences = _SENTENCE_END.split(text.strip())
+        start = len(sentences) * place // count
+        kept += sentences[start : max(start + 1, -(-len(sentences) * (place + 1) // count))]
+    return " ".join(kept)
 
 
 def _collected(data: Path) -> Iterator[Row]:

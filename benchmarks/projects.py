@@ -116,9 +116,9 @@ def mixed(folder: Path, data: Path, rows: int) -> Laid:
     return Laid(spec, rows, add_day)
 
 
-def instructions_of(data: Path, count: int) -> list[Row]:
-    """Instruction rows of the shared sets, as many as asked for."""
-    return mixed_rows(data, count, SEED)
+def instructions_of(data: Path, count: int, parts: int = 2) -> list[Row]:
+    """Instruction rows of the shared sets, as many as asked for; those that they lack recombined of `parts` rows."""
+    return mixed_rows(data, count, SEED, parts)
 
 
 def lay_instructions(

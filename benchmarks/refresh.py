@@ -24,6 +24,8 @@ from benchmarks.projects import FIRST_DAY, NEW_SHARE, instructions_of, lay_instr
 
 DAYS = 30
 """Days that the rows are spread over: a month."""
+PARTS = 3
+"""Rows of the sets that a recombined one is made of."""
 BEFORE, AFTER = 3, 6
 """The threshold of `filter.input.min_words` as it is built with, and as it is changed to: short questions go."""
 SMALL = 300
@@ -57,7 +59,7 @@ def command(name: str, arguments: Sequence[str], log: Path) -> Timed:
 
 def measured(folder: Path, data: Path, rows: int, days: int) -> list[Timed]:
     """Lay out a project of `rows` rows and run every command once. Raises RuntimeError where one fails."""
-    made = instructions_of(data, rows + max(1, round(rows * NEW_SHARE)))
+    made = instructions_of(data, rows + max(1, round(rows * NEW_SHARE)), PARTS)
     spec = lay_instructions(folder, data, made[:rows], days, {"filter": {"input": {"min_words": BEFORE}}})
     text = spec.read_text(encoding="utf-8")
     log = folder / "commands.log"

@@ -40,7 +40,7 @@ LIMITS = {
 }  # fmt: skip
 SOURCE = {
     "name": "one", "kind": "licensed", "rank": 2, "access": "by post", "path": "one/{date}.jsonl", "layout": "alpaca",
-    "fields": FIELDS, **READING, "storage": {"anon": False}, "expected_daily": True, "rights": RIGHTS, "generator": GENERATOR,
+    "fields": FIELDS, **READING, "storage": {"anon": False}, "expected_daily": True, "max_age_days": 1, "rights": RIGHTS, "generator": GENERATOR,
 }  # fmt: skip
 QUERIED = {key: value for key, value in SOURCE.items() if key not in ("path", "storage")} | {
     "name": "three", "database": {"url": "sqlite:///a.db", "query": "SELECT 1", "day": "made", "refresh_days": 1},
@@ -52,6 +52,8 @@ ANNOTATIONS = {
 }  # fmt: skip
 MAXIMAL: dict[str, Any] = {
     "name": "maximal",
+    "owners": ["team:data"],
+    "schedule": {"cron": "0 2 * * *", "max_runtime_minutes": 720, "webhook": "https://example.com/hook"},
     "start": "2026-01-01",
     "task": {
         "behavior": "Label it.", "type": "classification", "system_prompt": "You label.",
@@ -72,7 +74,7 @@ MAXIMAL: dict[str, Any] = {
     "reviews": ["r.csv"],
     "split": {"ratios": {"train": 0.8, "validation": 0.1, "test": 0.1}, "strategy": "hash", "seed": 7},
     "retention": {"dropped_text_days": 30},
-    "release": {"formats": ["chat"], "license": "MIT", "uses": ["train"], "compression": "none", "max_shard_mb": 500},
+    "release": {"formats": ["chat"], "license": "MIT", "uses": ["train"], "compression": "none", "max_shard_mb": 500, "keep": 30},
     "training": {
         "tokenizer": "tokenizer", "chat_template": "chat.jinja", "max_length": 2048, "epochs": 1,
         "price": {"per_million_tokens": 3.0, "currency": "USD"}, "aim": "style",
@@ -134,6 +136,13 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "sources[].access": ("by hand", INGEST),  # shown only, but part of what ingest records of a source
     "sources[].path": ("other/{date}.jsonl", INGEST),
     "sources[].expected_daily": (False, INGEST),
+    # When and for whom something is made changes nothing of what is made.
+    "sources[].max_age_days": (2, REFUSED),
+    "owners": (["jo@example.org"], REFUSED),
+    "schedule.cron": ("30 1 * * *", REFUSED),
+    "schedule.max_runtime_minutes": (60, REFUSED),
+    "schedule.webhook": (None, REFUSED),
+    "release.keep": (None, REFUSED),
     "sources[].rights.license": ("Apache-2.0", INGEST),
     "sources[].rights.holder": ("Another GmbH", INGEST),
     "sources[].rights.basis": ("other terms", INGEST),
@@ -317,6 +326,13 @@ def test_leaf_definition_of_a_label_reaches_the_card_only() -> None:
     data = json.loads(json.dumps(MAXIMAL))  # a deep copy that shares nothing
     data["task"]["labels"]["x"] = "put in other words"
     assert _readers_of_change(data) == RELEASE
+
+
+def test_leaf_of_operation_is_not_part_of_what_a_release_says_of_its_spec() -> None:
+    plain = {key: value for key, value in MAXIMAL.items() if key not in ("owners", "schedule")}
+    said = [Spec.model_validate_json(json.dumps(data)).as_released() for data in (MAXIMAL, plain)]
+    assert said[0] == said[1]
+    assert "keep" not in said[0]["release"] and "max_age_days" not in said[0]["sources"][0]
 
 
 def test_leaf_order_of_sources_reaches_no_step() -> None:

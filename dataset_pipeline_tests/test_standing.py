@@ -7,14 +7,18 @@ what makes a day stale (`test_stretches`, `test_warehouse`).
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from dataset_pipeline.assets import row_local
+from dataset_pipeline.assets.plan import State
 from dataset_pipeline.records import Step
 from dataset_pipeline.storage.locks import release_run_lock
+from dataset_pipeline.transforms import language, pii
 from dataset_pipeline_tests import small_project as small
 from dataset_pipeline_tests.small_project import DAYS
 from dataset_pipeline_tests.test_properties import Whole, assert_same, made_whole
@@ -81,6 +85,7 @@ def test_threshold_changed_and_changed_back_measures_nothing_again_and_computes_
     release_run_lock(root / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 def test_setting_that_changes_what_is_measured_measures_every_record_again(
     whole: Whole, computed: Computed, tmp_path: Path
 ) -> None:
@@ -94,6 +99,7 @@ def test_setting_that_changes_what_is_measured_measures_every_record_again(
     release_run_lock(root / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 def test_file_that_changed_computes_its_day_anew_and_no_other(
     whole: Whole, computed: Computed, tmp_path: Path
 ) -> None:
@@ -115,6 +121,7 @@ def test_file_that_changed_computes_its_day_anew_and_no_other(
     release_run_lock(root / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "before",
     [
@@ -130,5 +137,46 @@ def test_settings_of_a_later_step_that_changed_leave_what_an_undisturbed_run_lea
     small.run_all(root, "before")
     small.write_spec(root)
     small.run_all(root, "after")
+    assert_same(root, whole)
+    release_run_lock(root / "warehouse.duckdb")
+
+
+def test_version_of_one_function_raised_computes_that_function_alone(
+    whole: Whole, computed: Computed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(whole.root, root, symlinks=True)
+    asked = dict.fromkeys(("pii", "language"), 0)
+
+    def counting(module: ModuleType, function: str, name: str) -> None:
+        real = getattr(module, function)
+
+        def counted(*args: object) -> object:
+            asked[name] += 1
+            return real(*args)
+
+        monkeypatch.setattr(module, function, counted)
+
+    counting(pii, "_found", "pii")
+    counting(language, "_detected", "language")
+    monkeypatch.setattr(language, "VERSION", 2)
+    stale = small.status(small.open_project(root)).of(State.STALE)
+    assert {entry.step for entry in stale if "language 1 → 2" in entry.reasons} == {Step.NORMALIZE}
+    outcomes = small.run_all(root, "raised")
+    assert asked["pii"] == 0 and asked["language"] > 0
+    assert computed["filter_records"] == computed["decontaminate"] == 0
+    assert [o.step for o in outcomes if not o.is_noop] == [Step.NORMALIZE], "its rows are what they were"
+    assert small.differences(small.tables(root), whole.tables) == []
+    release_run_lock(root / "warehouse.duckdb")
+
+
+def test_cache_deleted_between_two_runs_changes_no_result(
+    whole: Whole, computed: Computed, tmp_path: Path
+) -> None:
+    root = small.make_project(tmp_path, STRICT)
+    small.run_all(root, "strict")
+    (root / "cache.duckdb").unlink()
+    small.write_spec(root)
+    small.run_all(root, "without its cache")
     assert_same(root, whole)
     release_run_lock(root / "warehouse.duckdb")

@@ -133,6 +133,10 @@ class Telling:
             before, after = old.get("libraries", {}).get(name), new["libraries"].get(name)
             if before != after:
                 reasons.append(f"{name} {before} → {after}")
+        were, are = old.get("functions", {}), new.get("functions", {})
+        for name in sorted(were | are):
+            if were.get(name, 1) != are.get(name, 1):
+                reasons.append(f"{name} {were.get(name, 1)} → {are.get(name, 1)}")
         is_remade = bool(reasons)
         if step == PROTECTED:
             reasons += self._sets_on_disk(changed)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from types import ModuleType
+from typing import Any
 
 from dataset_pipeline.assets import schemes
 from dataset_pipeline.records import (
@@ -30,6 +32,7 @@ from dataset_pipeline.records import (
 )
 from dataset_pipeline.spec.params import IngestParams, Params
 from dataset_pipeline.storage.publishing import Day, Publication
+from dataset_pipeline.transforms import language, near, pii, signals
 
 Latest = Mapping[tuple[str, Day], Publication]
 
@@ -91,11 +94,27 @@ def libraries(step: str) -> dict[str, str]:
     return {name: library_version(name) for name in LIBRARIES[step]}
 
 
+_FUNCTIONS: dict[str, dict[str, ModuleType]] = {
+    Step.DEDUP: {"bands": near},
+    Step.FILTER: {"signals": signals},
+    Step.NORMALIZE: {"language": language, "pii": pii},
+    Step.SPLIT: {"bands": near},
+}
+"""The costly functions that a step measures texts with, and the module whose VERSION says when their results change."""
+
+
+def functions(step: str) -> dict[str, int]:
+    """The versions of a step's functions that are not their first: a recipe made before one changed says nothing of it."""
+    versions = {name: int(module.VERSION) for name, module in _FUNCTIONS.get(step, {}).items()}
+    return {name: number for name, number in versions.items() if number > 1}
+
+
 def recipe(step: str, params_hash: str, reads: Mapping[str, str]) -> Recipe:
     """The recipe of a day that reads `reads`."""
-    inputs = json.dumps(
-        {"params": params_hash, "libraries": libraries(step), "reads": dict(reads)}, sort_keys=True
-    )
+    parts: dict[str, Any] = {"params": params_hash, "libraries": libraries(step), "reads": dict(reads)}
+    if newer := functions(step):
+        parts["functions"] = newer
+    inputs = json.dumps(parts, sort_keys=True)
     return Recipe(hashlib.sha256(f"{step}\x1f{inputs}".encode()).hexdigest(), params_hash, inputs)
 
 

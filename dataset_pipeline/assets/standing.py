@@ -13,11 +13,12 @@ import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from dataset_pipeline.assets.context import Context
-from dataset_pipeline.assets.recipes import Latest, libraries
+from dataset_pipeline.assets.recipes import Latest, functions, libraries
 from dataset_pipeline.records import PROTECTED, Step
 from dataset_pipeline.storage import frames
 from dataset_pipeline.storage.publishing import Publication
@@ -33,7 +34,7 @@ class _Past:
 
     seq: int
     is_unchanged: bool
-    basis: tuple[str, str]
+    basis: tuple[str, ...]
 
 
 def standing_rows(
@@ -58,6 +59,7 @@ def standing_rows(
         if (own := latest.get((step, day))) is not None
         and fits(own.params_hash)
         and _inputs(own, "libraries") == libraries(step)
+        and _inputs(own, "functions") == functions(step)
         and _stands(step, day, own, latest, past)
     ]
     return frames.unreviewed(context.warehouse, step, good) if good else _none()
@@ -89,18 +91,19 @@ def _past(warehouse: Warehouse, days: Sequence[dt.date]) -> dict[tuple[str, dt.d
     """(step, day) to all publications of ingest and normalize, in order."""
     found: dict[tuple[str, dt.date], list[_Past]] = {}
     rows = warehouse.query(
-        """SELECT seq, step, day, is_unchanged, params_hash, inputs->>'$.libraries' AS libraries FROM publications
+        """SELECT seq, step, day, is_unchanged, params_hash,
+            inputs->>'$.libraries' AS libraries, coalesce(inputs->>'$.functions', '') AS functions FROM publications
         WHERE step IN ('ingest', 'normalize') AND day IN (SELECT unnest(?::DATE[])) ORDER BY seq""",
         [list(days)],
     )
-    for seq, step, day, is_unchanged, params_hash, versions in rows.iter_rows():
-        past = _Past(int(seq), bool(is_unchanged), (params_hash, versions))
+    for seq, step, day, is_unchanged, *basis in rows.iter_rows():
+        past = _Past(int(seq), bool(is_unchanged), tuple(map(str, basis)))
         found.setdefault((step, day), []).append(past)
     return found
 
 
-def _inputs(publication: Publication, part: str) -> Mapping[str, str]:
-    found: Mapping[str, str] = json.loads(publication.inputs)[part]
+def _inputs(publication: Publication, part: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(publication.inputs).get(part, {})
     return found
 
 
