@@ -37,6 +37,7 @@ WITH_SPEC: dict[str, list[str]] = {
     "verify": ["latest"],
     "publish": ["latest", _TARGET.name],
     "rollback": ["latest"],
+    "tag": [],
     "ui": [],
 }
 """Every command that takes a spec, with arguments of a good call."""

@@ -55,10 +55,11 @@ Mutation = Callable[[Made], Audit]
 
 
 def made_of(context: Context, step: Step) -> Made:
-    """Run `step` over DAYS, stage its rows and read them back."""
+    """Run `step` over DAYS as if for the first time, stage its rows and read them back."""
+    latest = {key: p for key, p in context.warehouse.latest().items() if key[0] != step}
     claim = context.warehouse.claim(step, DAYS, "mutated")
     staging = Staging(context.warehouse, claim)
-    done = work(context, Undated(context, context.warehouse.latest()), step, DAYS, staging)
+    done = work(context, Undated(context, latest), step, DAYS, staging)
     staging(done.tables)
     staged, extras = staged_tables(context.warehouse, claim)
     return Made(step, context, staged, extras, done.audit)

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.expectations.common import Audit
-from dataset_pipeline.records import Step
+from dataset_pipeline.expectations.decontaminate import holding
+from dataset_pipeline.records import MESSAGES, PROTECTED, Step
 from dataset_pipeline_tests.test_expectations_common import (
     DAYS,
     Made,
@@ -89,16 +90,20 @@ def test_expectations_decontaminate_label_mutated_row_shuts_exactly_one(made, st
 
 def with_prompt(made: Made, record_id: str, text: str) -> Audit:
     """The audit of the step as if this record's prompt had been `text`."""
+    turns = [{"role": "user", "content": text}, {"role": "assistant", "content": "praise"}]
+    row = made.staged.filter(record_id=record_id).select("record_id", "day")
+    records = row.with_columns(messages=pl.Series([turns], dtype=MESSAGES))
+    held = holding(records, made.context.warehouse.table(PROTECTED), NGRAM)
     audit = made.audit()
-    messages = pl.lit(
-        [{"role": "user", "content": text}, {"role": "assistant", "content": "praise"}],
-        audit.records.schema["messages"],
-    )
-    return replace(audit, records=change(audit.records, record_id, messages=messages))
+    return replace(audit, extras=audit.extras | {"holding": pl.concat([audit.extras["holding"], held])})
+
+
+NGRAM = 13
+"""Words from which on an item that stands whole in a text is looked for; the default of the spec."""
 
 
 def long_item(made: Made) -> str:
-    items = made.audit().extras["protected"].filter(pl.col("text").str.split(" ").list.len() >= 20)
+    items = made.context.warehouse.table(PROTECTED).filter(pl.col("text").str.split(" ").list.len() >= 20)
     return items.sort("text")["text"][0]
 
 

@@ -354,6 +354,9 @@ def test_preference_gate_turns_of_both_sides_alternate_and_end_with_the_assistan
     assert given.select(pair_fault()).to_series().to_list() == [is_fault]
 
 
+NOTHING_STANDS = pl.DataFrame(schema={"record_id": pl.String})
+
+
 def _audit(step: Step, staged: pl.DataFrame, records: pl.DataFrame, **extras: pl.DataFrame) -> Audit:
     return Audit(step, (DAY,), staged, {DAY: records.height}, records, extras)
 
@@ -387,7 +390,9 @@ def test_preference_gate_personal_data_left_in_the_worse_side_is_seen() -> None:
         .otherwise("rejected")
     )
     entities = pl.DataFrame({"entity": list(ENTITIES)})
-    rows = normalize_suite.rows(_audit(Step.NORMALIZE, leaking, records, entities=entities))
+    rows = normalize_suite.rows(
+        _audit(Step.NORMALIZE, leaking, records, entities=entities, standing=NOTHING_STANDS)
+    )
     assert rows["pii_left"].to_list() == ["none", "EMAIL_ADDRESS"]
     assert rows["has_control"].to_list() == ["no", "yes"]
 
@@ -397,7 +402,8 @@ def test_preference_gate_turns_lost_by_cleaning_are_counted() -> None:
     staged = normalize(records, NORMALIZE)
     entities = pl.DataFrame({"entity": list(ENTITIES)})
     for rejected, faults in ((pl.col("rejected"), 0), (pl.col("rejected").list.head(2), 1)):
-        audit = _audit(Step.NORMALIZE, staged.with_columns(rejected), records, entities=entities)
+        cut = staged.with_columns(rejected)
+        audit = _audit(Step.NORMALIZE, cut, records, entities=entities, standing=NOTHING_STANDS)
         assert normalize_suite.gauges(audit)["role_faults"].to_list() == [faults]
 
 
@@ -409,7 +415,6 @@ def test_preference_gate_item_left_in_the_worse_side_is_counted() -> None:
         row = pair("a", FERN, rejected)
         records = frame(row | {"collected_messages": row["messages"], "collected_rejected": row["rejected"]})
         staged = decontaminate(records, protected.clear(), SEARCH)
-        audit = _audit(
-            Step.DECONTAMINATE, staged, records, protected=protected, ngram=pl.DataFrame({"ngram": [13]})
-        )
+        held = decontaminate_suite.holding(records, protected, 13)
+        audit = _audit(Step.DECONTAMINATE, staged, records, holding=held)
         assert decontaminate_suite.gauges(audit)["eval_items_left"].to_list() == [left]

@@ -293,7 +293,9 @@ def test_release_that_died_before_it_was_recorded_is_recorded_next_time(
     context = small.open_project(root)
     with monkeypatch.context() as patch, pytest.raises(_Full):
         patch.setattr(
-            type(context.warehouse), "record_release", lambda *_: (_ for _ in ()).throw(_Full(28, "full"))
+            type(context.warehouse),
+            "record_release",
+            lambda *_, **__: (_ for _ in ()).throw(_Full(28, "full")),
         )
         run_release(context, small.status(context), "dying")
     written = latest_version(context.project.releases_path)

@@ -185,6 +185,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Spec.release": "What the released folder holds.",
     "Spec.training": "How it will be trained on: tokens, lengths, cost, the aim.",
     "Spec.retention": "How long texts are kept.",
+    "Spec.schedule": "The night: when it runs, for how long at most, and who is told where it fails.",
     "Spec.decisions": "Choices, trade-offs and sources declined; they go into the card.",
     "Task.type": "What a record is: a text and its label, an instruction and its answer, turns, a text and how it goes on, or two answers of which one is better.",
     "Example.input": "What is asked.",
