@@ -34,30 +34,39 @@ def content_of(
     REPORTER.get().phase(RELEASE, "reading tables")
     warehouse = context.warehouse
     with warehouse.reading():
-        tables = {str(step): warehouse.table(step, calendar) for step in DAILY_STEPS}
-        kept = frames.records_after(warehouse, Step.SPLIT, days)
+        # Without texts: of those only what is kept is needed, and a million of each step are gigabytes.
+        tables = {str(step): frames.verdicts(warehouse, step, calendar) for step in DAILY_STEPS}
+        wanted = ["record_id", "day", "source", *SIDED, "label"]
+        parts = [
+            part.select(wanted) for part in frames.records_in_parts(warehouse, Step.SPLIT, days, _AT_ONCE)
+        ]
         batches, rejects = (warehouse.table(name, calendar) for name in ("batches", "rejects"))
         protected, agreement, reviews = (warehouse.table(name) for name in (PROTECTED, "agreement", REVIEWS))
     tables, not_made = _followed(tables)
     splits = tables[Step.SPLIT].filter("kept").select("record_id", "split")
-    records = kept.select("record_id", "day", "source", *SIDED, "label").join(
-        splits, on="record_id", how="inner"
-    )
+    records = pl.concat([part.join(splits, on="record_id", how="inner") for part in parts])
+    del parts  # every frame of texts that is still held is half a gigabyte of a million records
     params = cast(ReleaseParams, context.params[RELEASE])
     gone = records.join(erased, on="record_id", how="semi")
-    records = records.join(gone, on="record_id", how="anti")
+    if gone.height:
+        records = records.join(gone, on="record_id", how="anti")
     selection = select(
         records, tables[Step.LABEL], params.task.answers_are_labels, tables[Step.DEDUP],
         has_pairs=params.task.type == "preference",
     )  # fmt: skip
-    selection = Selection(selection.released, pl.concat([selection.withheld, erased_rows(gone, erased)]))
+    del records
     released = shapes.with_row_numbers(selection.released)
+    selection = Selection(released, pl.concat([selection.withheld, erased_rows(gone, erased)]))
     REPORTER.get().phase(RELEASE, "counting tokens")
     counter = tokenizers.load(context.project.root, params.training)
     tokens = lengths.measure(released, params.task, params.training, params.chars_per_token, counter)
     return Content(
         tables, batches, rejects, protected, selection, released, not_made, agreement, reviews, tokens
     )
+
+
+_AT_ONCE = 100_000
+"""Records that are read at a time."""
 
 
 def _followed(tables: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
@@ -69,7 +78,13 @@ def _followed(tables: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame],
     reached = tables[Step.INGEST].select("record_id")
     followed, waiting = {}, []
     for step in DAILY_STEPS:
-        followed[str(step)] = tables[step].join(reached, on="record_id", how="semi", maintain_order="left")
+        strays = tables[step].join(reached, on="record_id", how="anti").height
+        # Nearly always there are none: the table itself then, and no second one.
+        followed[str(step)] = (
+            tables[step].join(reached, on="record_id", how="semi", maintain_order="left")
+            if strays
+            else tables[step]
+        )
         unjudged = reached.join(tables[step], on="record_id", how="anti")
         detail = json.dumps({"rule": "not_made", "step": str(step)}, separators=(",", ":"))
         waiting.append(

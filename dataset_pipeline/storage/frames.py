@@ -7,7 +7,7 @@ Lives here: the SELECTs that give a step what it reads. Keep out: connections an
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -24,15 +24,18 @@ _LABELLED = """CASE WHEN label_t.label IS NULL THEN normalize_t.messages
 """The answer of a classification record is the spec's label, not the source's word for it."""
 
 
-def records_after(warehouse: Warehouse, step: Step, days: Days, ids: pl.Series | None = None) -> pl.DataFrame:
+def records_after(
+    warehouse: Warehouse, step: Step, days: Days, ids: pl.Series | None = None, with_collected: bool = True
+) -> pl.DataFrame:
     """RECORDS of the rows that `step` kept on `days`, in (day, record_id) order; ids: of these records only.
 
     From normalize on, `messages` are the cleaned ones, `content_sha` covers them, and
-    `collected_messages` and `collected_rejected` are added; from label on, `label` is the spec's, and so is the answer.
+    `collected_messages` and `collected_rejected` are added (unless with_collected is false); from label on, `label` is the spec's, and so is the answer.
     """
     position = DAILY_STEPS.index(step)
     is_clean = position >= DAILY_STEPS.index(Step.NORMALIZE)
     is_labelled = position >= DAILY_STEPS.index(Step.LABEL)
+    adds = is_clean and with_collected
     needed = [step]
     needed += [Step.NORMALIZE] if is_clean and step != Step.NORMALIZE else []
     needed += [Step.LABEL] if is_labelled and step != Step.LABEL else []
@@ -47,13 +50,29 @@ def records_after(warehouse: Warehouse, step: Step, days: Days, ids: pl.Series |
         {"label_t" if is_labelled else "i"}.label AS label,
         i."group", i.person_names, i.may_evaluate,
         {"normalize_t.clean_sha" if is_clean else "i.content_sha"} AS content_sha
-        {", i.messages AS collected_messages, i.rejected AS collected_rejected" if is_clean else ""}
+        {", i.messages AS collected_messages, i.rejected AS collected_rejected" if adds else ""}
         FROM main."ingest" i {joins}
         WHERE {f"{step}_t" if step != Step.INGEST else "i"}.kept AND list_contains(?, i.day)
         {_AMONG.format("i.record_id") if ids is not None else ""}
         ORDER BY i.day, i.record_id"""
-    schema = RECORDS | ({"collected_messages": MESSAGES, "collected_rejected": MESSAGES} if is_clean else {})
+    schema = RECORDS | ({"collected_messages": MESSAGES, "collected_rejected": MESSAGES} if adds else {})
     return _cast(warehouse.query(sql, [list(days), *([ids.to_list()] if ids is not None else [])]), schema)
+
+
+def records_in_parts(warehouse: Warehouse, step: Step, days: Days, rows: int) -> Iterator[pl.DataFrame]:
+    """`records_after`, without what was collected, of about `rows` records at a time; one day is never cut.
+
+    To order texts DuckDB holds them a second time: in parts that is little.
+    """
+    part: list[dt.date] = []
+    held = 0
+    for day, count in sorted(kept_counts(warehouse, step, days).items()):
+        if part and held + count > rows:
+            yield records_after(warehouse, step, part, with_collected=False)
+            part, held = [], 0
+        part.append(day)
+        held += count
+    yield records_after(warehouse, step, part, with_collected=False)
 
 
 _AMONG = "AND {} IN (SELECT unnest(?::VARCHAR[]))"
@@ -116,6 +135,20 @@ def columns_of(
         [list(days), ids.to_list()],
     ) if len(ids) else pl.DataFrame()  # fmt: skip
     return _cast(frame, {name: TABLES[step][name] for name in columns})
+
+
+TEXTS = frozenset({"messages", "rejected", "tools", "person_names", "bands"})
+"""Columns of daily tables that are most of their bytes: texts, and band keys."""
+
+
+def verdicts(warehouse: Warehouse, step: Step, days: Days) -> pl.DataFrame:
+    """The published rows of `step` on `days` without TEXTS: TABLES[step] but for these, by record_id."""
+    schema = {name: dtype for name, dtype in TABLES[step].items() if name not in TEXTS}
+    named = ", ".join(f'"{name}"' for name in schema)
+    frame = warehouse.query(
+        f'SELECT {named} FROM main."{step}" WHERE list_contains(?, day) ORDER BY record_id', [list(days)]
+    )
+    return _cast(frame, schema)
 
 
 def kept_counts(warehouse: Warehouse, step: Step, days: Days) -> dict[dt.date, int]:
