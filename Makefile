@@ -62,6 +62,7 @@ test-faults: env ## long fault injection
 
 benchmark: env ## measure on the folder DATASET_PIPELINE_REAL_DATA names
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.refresh
 
 format: env ## format the code
 	$(BIN)/ruff format .

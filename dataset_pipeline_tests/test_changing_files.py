@@ -135,6 +135,7 @@ def test_changed_file_with_equal_size_and_time_is_hashed_anew_in_the_same_proces
     assert engine._sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest() != before
 
 
+@pytest.mark.faults
 def test_changing_only_file_of_a_source_makes_a_bad_day_and_no_wrong_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

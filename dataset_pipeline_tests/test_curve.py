@@ -92,6 +92,7 @@ print(learning_curve(records(200, "train", 20), records(60, "validation", 20), T
 """
 
 
+@pytest.mark.faults
 def test_curve_is_the_same_with_any_number_of_threads() -> None:
     told = {
         subprocess.run(

@@ -414,6 +414,7 @@ def test_text_sha_changes_with_the_text_and_not_with_the_label() -> None:
     assert text_sha(frame("x", "bug", None))[0] != text_sha(frame("x", "wish", None))[0]
 
 
+@pytest.mark.faults
 def test_diff_of_a_hundred_thousand_rows_is_quick(tmp_path: Path) -> None:
     path = make_project(tmp_path)
     many = [released(f"{n:032x}") for n in range(100_000)]

@@ -74,7 +74,8 @@ def whole(root: Path) -> tuple[dict[str, pl.DataFrame], str | None]:
     return small.tables(root), version
 
 
-@pytest.mark.parametrize("place", [pytest.param("stage", marks=pytest.mark.faults), "release"])
+@pytest.mark.faults
+@pytest.mark.parametrize("place", ["stage", "release"])
 def test_disk_full_where_it_is_told_and_nothing_published_changes(
     built: Path, tmp_path: Path, place: str
 ) -> None:

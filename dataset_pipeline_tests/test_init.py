@@ -228,7 +228,9 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "xlsx" else pytest.param(kind, marks=pytest.mark.faults) for kind in RUNS]
+)
 def test_init_format_runs_to_its_release(tmp_path: Path, kind: str) -> None:
     spec, shown = begun(tmp_path, _file(kind, tmp_path))
     source = spec["sources"][0]

@@ -225,6 +225,7 @@ def test_transcript_system_prompt_and_column_are_mapped() -> None:
     assert said(found.messages) == [("system", "S"), ("user", "Q"), ("assistant", "A")]
 
 
+@pytest.mark.faults
 def test_transcript_of_megabytes_is_read_in_linear_time() -> None:
     began = time.monotonic()
     for text in (

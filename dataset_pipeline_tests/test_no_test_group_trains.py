@@ -144,7 +144,7 @@ class Watched:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+    max_examples=12, deadline=None, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
 )
 @given(
     changes=st.lists(st.sampled_from(CHANGES), min_size=1, max_size=5),

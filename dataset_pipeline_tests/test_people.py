@@ -83,6 +83,7 @@ def test_people_files_that_are_none_are_told_by_check_with_line_and_word(project
     assert not (project.parent / "releases").exists()
 
 
+@pytest.mark.faults
 def test_people_label_what_has_none_and_a_later_word_goes_before_an_earlier(project: Path) -> None:
     assert call("run", project).exit_code == 0
     waiting = pl.read_csv(project.parent / "review_queue.csv", infer_schema=False)

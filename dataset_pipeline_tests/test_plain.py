@@ -193,6 +193,7 @@ def plainly(data: bytes, encoding: str, limit: int) -> list[tuple[int, int, str]
     return found
 
 
+@pytest.mark.faults
 def test_text_four_times_the_lines_take_at_most_eight_times_the_time(tmp_path: Path) -> None:
     def seconds(data: bytes) -> float:
         began = time.process_time()

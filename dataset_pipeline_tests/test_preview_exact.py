@@ -46,6 +46,7 @@ def move(said: Change, step: Step, record: str) -> tuple[Any, ...] | None:
     return rows[0][3:] if rows else None
 
 
+@pytest.mark.faults
 def test_the_limit_measures_the_first_by_id_and_leaves_the_others_alone(root):
     whole = comparing.change_to(root, LOOSE)
     some = comparing.change_to(root, LOOSE, 10)
@@ -90,6 +91,7 @@ def test_a_change_of_three_steps_brings_back_what_was_dropped_for_a_twin_that_go
     assert (journey["step"], journey["way"], journey["end_step"]) == ("split", "back", None)
 
 
+@pytest.mark.faults
 def test_a_change_of_dedup_is_told_through_all_steps(root):
     said = told(root, {**TIGHT, "dedup": {"near": {"threshold": 0.5}}})
     assert said.changed[0] == "dedup"

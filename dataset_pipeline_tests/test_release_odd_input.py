@@ -225,6 +225,7 @@ def test_odd_empty_split_has_no_file_and_no_config_and_is_told(odd: Odd) -> None
     assert (told.passed, told.blocks) == (False, False)
 
 
+@pytest.mark.faults
 def test_odd_release_has_the_same_bytes_when_it_is_built_again(
     odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def test_odd_release_with_a_manifest_that_was_rewritten_is_not_whole(
 # --- answers that are dates -------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_answers_that_are_dates_close_the_gate_of_the_formats_that_cannot_hold_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +335,7 @@ def test_readers_meet_a_whole_release_however_often_latest_moves(tmp_path: Path)
     assert len(made) == 20 and seen <= made and len(seen) >= 3
 
 
+@pytest.mark.faults
 def test_readers_meet_whole_releases_while_the_project_releases_and_rolls_on(
     odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,6 +245,7 @@ class _Full(OSError):
     """The disk is full."""
 
 
+@pytest.mark.faults
 def test_release_failing_at_every_write_leaves_the_old_one_whole(
     before_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_retention_takes_texts_of_dropped_records_that_do_not_wait(root, monkeyp
     assert (again.removed, again.is_rewritten) == (0, False)
 
 
+@pytest.mark.faults
 def test_retention_boundary_day_is_kept_until_it_is_older(root, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     planted(root, {"retention": {"dropped_text_days": 10}})
@@ -141,6 +142,7 @@ def test_retention_that_died_is_finished_by_the_next(root, monkeypatch):
 # --- what stays ---------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_retention_shingles_stay_of_records_that_dedup_kept(root, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     planted(root, RETENTION)
@@ -223,6 +225,7 @@ def test_retention_removed_texts_change_no_later_day_and_no_release(tmp_path, mo
 # --- needed again -------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_retention_days_without_texts_are_told_by_step(root, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     planted(root, RETENTION)

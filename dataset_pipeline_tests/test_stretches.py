@@ -104,6 +104,7 @@ def test_second_run_publishes_nothing(whole: Whole) -> None:
     assert_same(whole.root, whole)
 
 
+@pytest.mark.faults
 def test_day_that_changes_and_changes_back_leaves_what_an_undisturbed_run_leaves(
     whole: Whole, ungated: None, tmp_path: Path
 ) -> None:
