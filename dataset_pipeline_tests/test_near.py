@@ -103,16 +103,16 @@ def test_jaccard_equals_that_of_python_sets(lists):
     members = [sorted(set(row)) for row in lists]
     pairs = [(i, j) for i in range(len(members)) for j in range(len(members))]
     left, right = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
-    found = near.jaccard(near.dense(sets_of(*members)), left, right)
+    found = near.jaccard(sets_of(*members), left, right)
     for (i, j), value in zip(pairs, found, strict=True):
         one, two = set(members[i]), set(members[j])
         assert value == (len(one & two) / len(one | two) if one and two else 0.0)
 
 
 def test_jaccard_chunks_change_nothing(monkeypatch):
-    sets = near.dense(sets_of([1, 2, 3, 4], [2, 3, 4], [4, 5], [1, 2, 3, 4]))
+    sets = sets_of([1, 2, 3, 4], [2, 3, 4], [4, 5], [1, 2, 3, 4])
     left, right = np.array([0, 0, 0, 1]), np.array([1, 2, 3, 2])
-    monkeypatch.setattr(near, "PAIRED_AT_ONCE", 1)
+    monkeypatch.setattr(near, "_COMPARED_AT_ONCE", 1)
     assert near.jaccard(sets, left, right).tolist() == [0.75, 0.2, 1.0, 0.25]
 
 
@@ -152,7 +152,7 @@ def test_first_kept_blocks_equal_one_by_one(pairs_at_once, items, room):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(first_kept, "PAIRED_AT_ONCE", pairs_at_once)
             found = first_kept.first_kept_near(
-                near.dense(sets_of(*(sorted(own) for own in sets))),
+                sets_of(*(sorted(own) for own in sets)),
                 members_of(asks), members_of(homes), np.array(room), 0.5,
             )  # fmt: skip
         assert found.twin.tolist() == one_by_one(sets, asks, homes, room, 0.5)
@@ -160,7 +160,7 @@ def test_first_kept_blocks_equal_one_by_one(pairs_at_once, items, room):
 
 def test_first_kept_a_dropped_item_drops_nobody():
     # 0 ~ 1 ~ 2 at 0.6, but 0 and 2 share only half: 1 falls to 0, and 2 stays.
-    sets = near.dense(sets_of([1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]))
+    sets = sets_of([1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6])
     buckets = members_of([{0}, {0}, {0}])
     found = first_kept.first_kept_near(sets, buckets, buckets, np.array([9]), 0.6)
     assert found.twin.tolist() == [-1, 0, -1]

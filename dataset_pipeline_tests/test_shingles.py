@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dataset_pipeline import text
 from dataset_pipeline.transforms import shingles
+from dataset_pipeline.transforms.blocks import blocks
 
 
 def rows(ragged: shingles.Ragged) -> list[list[int]]:
@@ -51,7 +52,7 @@ def test_tokens_hashes_are_fixed_across_runs_and_machines():
 def test_tokens_chunk_size_changes_nothing(monkeypatch):
     values = texts("a b c", "", "b", None, "c a", "d")
     whole = rows(shingles.tokens(values))
-    monkeypatch.setattr(shingles, "TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr(shingles, "blocks", lambda texts: blocks(texts, 16))
     assert rows(shingles.tokens(values)) == whole
 
 

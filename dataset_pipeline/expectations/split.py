@@ -53,7 +53,10 @@ def crossing_candidates(staged: pl.DataFrame, history: pl.DataFrame) -> pl.DataF
     """record_id, other_id: kept records of different splits that share a band key (staged with anything)."""
     columns = ["record_id", "split", "bands"]
     new = staged.filter(pl.col("kept") & pl.col("bands").is_not_null()).select(columns)
-    everything = pl.concat([history.filter(pl.col("bands").is_not_null()).select(columns), new])
+    keys = new.select(pl.col("bands").explode().unique()).to_series().implode()
+    # Looked up in place: exploded, a history of a million would be 28 million rows.
+    meets = pl.col("bands").list.eval(pl.element().is_in(keys)).list.any()
+    everything = pl.concat([history.select(columns).filter(meets), new])
     keyed = everything.explode("bands").rename({"bands": "band"})
     shared = keyed.group_by("band").agg(pl.col("split").n_unique().alias("splits"), pl.len().alias("n"))
     shared = shared.filter((pl.col("splits") > 1) & (pl.col("n") <= BUCKET_CAP))

@@ -157,7 +157,8 @@ def _arrange(new: pl.DataFrame, history: pl.DataFrame) -> _Range:
         ordered = frame.select(*FINGERPRINT).sort(ORDER)
         return ordered.with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64))
 
-    new, history = positioned(new), positioned(history)
+    # Most of what was kept before has nothing to do with the range.
+    new, history = positioned(new), positioned(near.met(history, new, SAME))
     earliest = history.unique(SAME, keep="first", maintain_order=True).select(*SAME, twin="record_id")
     new = new.join(earliest, on=SAME, how="left", maintain_order="left")
     return _Range(new.with_columns(head=pl.col("position").min().over(SAME)), history)
@@ -247,13 +248,11 @@ def _near_history(
         .sort("position", "other")
     )
     ids, others = pairs["record_id"].unique().sort(), pairs["other_id"].unique().sort()
-    sets = near.dense(
-        shingles.concat(
-            [
-                _sets_of(ids, records, "records", params),
-                _sets_of(others, history_records, "history_records", params),
-            ]
-        )
+    sets = shingles.concat(
+        [
+            _sets_of(ids, records, "records", params),
+            _sets_of(others, history_records, "history_records", params),
+        ]
     )
     left = ids.search_sorted(pairs["record_id"]).to_numpy().astype(np.int64)
     right = others.search_sorted(pairs["other_id"]).to_numpy().astype(np.int64) + len(ids)
@@ -286,7 +285,7 @@ def _near_each_other(
     place = items["position"].search_sorted(members["position"]).to_numpy().astype(np.int64)
     buckets = Members(place, members["number"].to_numpy().astype(np.int64))
     room = (params.near.bucket_cap - shared["held"].fill_null(0)).clip(0).to_numpy()
-    sets = near.dense(_sets_of(items["record_id"], records, "records", params))
+    sets = _sets_of(items["record_id"], records, "records", params)
     found = first_kept_near(sets, buckets, buckets, room, params.near.threshold)
     dropped = np.flatnonzero(found.twin >= 0)
     ids = items["record_id"]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataset_pipeline.transforms.near import PAIRED_AT_ONCE, Floats, jaccard
-from dataset_pipeline.transforms.shingles import Indices, Ragged, spread
+from dataset_pipeline.transforms.shingles import Indices, Ragged, ascending, spread
 
 Bools = npt.NDArray[np.bool_]
 
@@ -82,7 +82,7 @@ class _Search:
         held = self.used[asks.bucket]
         item = np.repeat(asks.item, held)
         other = self.slots[spread(self.starts[asks.bucket], held)]
-        codes = np.unique(item * len(self.sets) + other)
+        codes = ascending(item * len(self.sets) + other)
         item, other = np.divmod(codes, len(self.sets))
         similarity = jaccard(self.sets, item, other, self.threshold)
         near = np.flatnonzero(similarity >= self.threshold)
@@ -142,7 +142,7 @@ class _Search:
 def first_kept_near(sets: Ragged, asks: Members, homes: Members, room: Indices, threshold: float) -> Nearest:
     """For items 0, 1, … taken in this order: the earliest kept item with Jaccard >= threshold.
 
-    sets: one row per item, from `near.dense`. homes: the buckets an item is found in once it is
+    sets: one row per item. homes: the buckets an item is found in once it is
     kept; asks: the buckets it looks into (the same as homes, unless only items of another kind
     count). Buckets are numbered from 0; `room[bucket]` is how many kept items it takes: later ones
     are not looked at, so a bucket that a template fills costs no more than that. An item near a

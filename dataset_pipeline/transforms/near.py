@@ -7,6 +7,7 @@ among records of one range (`first_kept`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,14 +18,17 @@ import polars as pl
 
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.models import Near
+from dataset_pipeline.transforms.blocks import blocks, in_order
 from dataset_pipeline.transforms.shingles import (
-    TEXTS_AT_ONCE,
     Hashes,
     Indices,
     Ragged,
+    ascending,
+    distinct_counts,
     mix,
-    shingle_sets,
+    ngrams,
     spread,
+    words,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -51,8 +55,10 @@ def _premixed(values: Hashes) -> npt.NDArray[np.uint32]:
     return low ^ (low >> np.uint32(16))
 
 
-def _chunks(offsets: Indices, size: int) -> list[tuple[int, int]]:
-    """Row ranges of about `size` values each; a row longer than that is alone."""
+def chunks(offsets: Indices, size: int) -> list[tuple[int, int]]:
+    """Ranges of rows of about `size` values each, none for no rows; a row longer than that is alone."""
+    if len(offsets) < 2:
+        return []
     cuts = np.searchsorted(offsets, np.arange(0, int(offsets[-1]) + size, size))
     cuts = np.unique(np.concatenate([[0], np.minimum(cuts, len(offsets) - 1), [len(offsets) - 1]]))
     return [(int(lo), int(hi)) for lo, hi in pairwise(cuts)]
@@ -70,7 +76,7 @@ def signatures(sets: Ragged, num_perm: int, seed: int) -> tuple[Indices, npt.NDA
     starts = sets.offsets[:-1][filled]
     offsets = np.append(starts, sets.offsets[-1])
     result = np.empty((num_perm, len(filled)), dtype=np.uint32)
-    for lo, hi in _chunks(offsets, VALUES_AT_ONCE) if len(filled) else []:
+    for lo, hi in chunks(offsets, VALUES_AT_ONCE) if len(filled) else []:
         hashes = _premixed(sets.values[offsets[lo] : offsets[hi]])
         segments = offsets[lo:hi] - offsets[lo]
         for k in range(num_perm):
@@ -91,11 +97,12 @@ def band_keys(sets: Ragged, bands: int, rows: int, seed: int) -> pl.Series:
         for row in range(band * rows, (band + 1) * rows):
             key = mix((key << np.uint64(1)) + key + values[:, row] + np.uint64(0x9E3779B97F4A7C15))
         keys[:, band] = key
-    found = pl.DataFrame(
-        {"row": filled, "bands": pl.Series(keys, dtype=pl.Array(pl.UInt64, bands)).cast(pl.List(pl.UInt64))}
-    )
-    rows_of_texts = pl.DataFrame({"row": np.arange(len(sets), dtype=np.int64)})
-    return rows_of_texts.join(found, on="row", how="left", maintain_order="left")["bands"]
+    lists = pl.Series("bands", keys, dtype=pl.Array(pl.UInt64, bands)).cast(pl.List(pl.UInt64))
+    if len(filled) == len(sets):
+        return lists
+    places = np.full(len(sets), -1, dtype=np.int64)
+    places[filled] = np.arange(len(filled))
+    return lists.gather(pl.Series(places).replace(-1, None))
 
 
 VERSION = 1
@@ -105,16 +112,67 @@ VERSION = 1
 def fingerprints(texts: pl.Series, near: Near, ngram: int, memo: Memo = direct) -> pl.DataFrame:
     """shingles (Int32, distinct word n-grams) and bands (List(UInt64), null where there are none) of each text."""
 
+    def block(part: pl.Series) -> pl.DataFrame:
+        grams = ngrams(words(part), ngram)
+        # A minimum does not mind repetitions: no need of sets here.
+        bands = band_keys(grams, near.bands, near.rows, near.seed)
+        return pl.DataFrame({"shingles": distinct_counts(grams).astype(np.int32), "bands": bands})
+
     def compute(distinct: pl.Series) -> pl.DataFrame:
-        parts = [pl.DataFrame(schema={"shingles": pl.Int32, "bands": pl.List(pl.UInt64)})]
-        for start in range(0, len(distinct), TEXTS_AT_ONCE):
-            sets = shingle_sets(distinct.slice(start, TEXTS_AT_ONCE), ngram)
-            bands = band_keys(sets, near.bands, near.rows, near.seed)
-            parts.append(pl.DataFrame({"shingles": sets.lengths.astype(np.int32), "bands": bands}))
-        return pl.concat(parts)
+        nothing = pl.DataFrame(schema={"shingles": pl.Int32, "bands": pl.List(pl.UInt64)})
+        return pl.concat([nothing, *in_order(block, blocks(distinct))])
 
     settings = f"affine32 ngram {ngram} bands {near.bands} rows {near.rows} seed {near.seed}"
     return memo("bands", VERSION, settings, texts, compute)
+
+
+_TABLE_BITS = 22
+_KEYS_AT_ONCE = 1 << 18
+
+
+def met(history: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The rows of `history` that equal a new one in `keys` or share a band key with one, in their order.
+
+    Both frames have `keys` and bands. Whoever shares a bucket with a new record is there, so that buckets are whole.
+    """
+    same = history.lazy().select(keys).with_row_index("row").join(new.lazy(), on=keys, how="semi").collect()
+    is_met = touching(history["bands"], new["bands"])
+    is_met[same["row"].to_numpy()] = True
+    return history.filter(pl.Series(is_met, dtype=pl.Boolean))
+
+
+def touching(bands: pl.Series, asked: pl.Series) -> npt.NDArray[np.bool_]:
+    """Whether each text of `bands` shares a band key with any of `asked`. Both List(UInt64); false where null.
+
+    A table of bits turns most of them away, so that a day against years of history costs a look at each key.
+    """
+    wanted = ascending(_flat(asked))
+    table = np.zeros(1 << _TABLE_BITS, dtype=bool)
+    table[wanted & np.uint64(len(table) - 1)] = True
+    flat = _flat(bands)
+    lengths = bands.list.len().fill_null(0).to_numpy().astype(np.int64)
+
+    def look(part: tuple[int, int]) -> Indices:
+        keys = flat[slice(*part)]
+        at = np.flatnonzero(table[keys & np.uint64(len(table) - 1)])
+        places = np.searchsorted(wanted, keys[at])
+        places[places == len(wanted)] = 0
+        found_at: Indices = at[wanted[places] == keys[at]] + part[0]
+        return found_at
+
+    found = np.zeros(len(bands), dtype=bool)
+    if len(wanted):
+        ends = np.cumsum(lengths)
+        parts = [(lo, lo + _KEYS_AT_ONCE) for lo in range(0, len(flat), _KEYS_AT_ONCE)]
+        for at in in_order(look, parts):
+            found[np.searchsorted(ends, at, side="right")] = True
+    return found
+
+
+def _flat(bands: pl.Series) -> Hashes:
+    """All keys, end to end, without a copy where they already lie so."""
+    flat: Hashes = bands.drop_nulls().rechunk().explode(empty_as_null=False).to_numpy()
+    return flat
 
 
 def memberships(frame: pl.DataFrame) -> pl.DataFrame:
@@ -182,30 +240,35 @@ def candidate_pairs(new: pl.DataFrame, history: pl.DataFrame, cap: int) -> Pairs
     return Pairs(pairs, sizes.height, int(left_out or 0))
 
 
-def dense(sets: Ragged) -> Ragged:
-    """The same sets with values numbered from 0, as `jaccard` wants them."""
-    _, numbers = np.unique(sets.values, return_inverse=True)
-    return Ragged(numbers.astype(np.uint64), sets.offsets)
+_PAIRS_AT_ONCE = 1 << 12
+_PAIR_BITS = np.uint64(12)
+_COMPARED_AT_ONCE = 1 << 17
+"""Set members of a block of pairs: what is sorted at a time stays in the processor's second cache."""
 
 
-def _shared(sets: Ragged, left: Indices, right: Indices, span: int) -> Indices:
-    """Size of the intersection of each pair: a value that occurs twice under a pair's number is shared."""
-    numbers = np.arange(len(left), dtype=np.int64)
-    codes = []
-    for side in (left, right):
-        lengths = sets.lengths[side]
-        values = sets.values[spread(sets.offsets[side], lengths)].astype(np.int64)
-        codes.append(np.repeat(numbers, lengths) * span + values)
-    merged = np.concatenate(codes)
+def _shared(sets: Ragged, left: Indices, right: Indices) -> Indices:
+    """Size of the intersection of each pair, at most _PAIRS_AT_ONCE: a value that stands twice behind its number is shared.
+
+    Values are told apart by 52 bits of a multiple of them: two of a pair's own n that differ are taken for one another at
+    n² / 2⁵³.
+    """
+    numbers = np.arange(len(left), dtype=np.uint64)
+    lengths = [sets.lengths[side] for side in (left, right)]
+    places = [spread(sets.offsets[side], length) for side, length in zip((left, right), lengths, strict=True)]
+    merged = sets.values[np.concatenate(places)] * np.uint64(0x9E3779B97F4A7C15)
+    merged >>= _PAIR_BITS
+    merged |= np.concatenate([np.repeat(numbers, length) for length in lengths]) << (
+        np.uint64(64) - _PAIR_BITS
+    )
     merged.sort()
     twice = merged[1:][merged[1:] == merged[:-1]]
-    return np.bincount(twice // span, minlength=len(left))
+    return np.bincount((twice >> (np.uint64(64) - _PAIR_BITS)).astype(np.int64), minlength=len(left))
 
 
 def jaccard(sets: Ragged, left: Indices, right: Indices, threshold: float = 0.0) -> Floats:
-    """Exact Jaccard similarity of the sets of each pair of rows.
+    """Jaccard similarity of the sets of each pair of rows, measured on the sets themselves.
 
-    sets: from `dense`. Pairs whose sizes alone rule `threshold` out are not measured and get 0.0,
+    sets: distinct values of each row. Pairs whose sizes alone rule `threshold` out are not measured and get 0.0,
     as do pairs with an empty set.
     """
     sizes = sets.lengths
@@ -213,11 +276,22 @@ def jaccard(sets: Ragged, left: Indices, right: Indices, threshold: float = 0.0)
     result = np.zeros(len(left), dtype=np.float64)
     # small / large is the highest similarity such sizes allow.
     todo = np.flatnonzero((small > 0) & (small / np.maximum(large, 1) >= threshold))
-    span = int(sets.values.max(initial=np.uint64(0))) + 1
-    work = np.zeros(len(todo) + 1, dtype=np.int64)
-    np.cumsum(small[todo] + large[todo], out=work[1:])
-    for lo, hi in _chunks(work, PAIRED_AT_ONCE) if len(todo) else []:
-        part = todo[lo:hi]
-        shared = _shared(sets, left[part], right[part], span)
-        result[part] = shared / (small[part] + large[part] - shared)
+
+    def measure(part: Indices) -> tuple[Indices, Floats]:
+        shared = _shared(sets, left[part], right[part])
+        return part, shared / (small[part] + large[part] - shared)
+
+    for part, found in in_order(measure, _pair_blocks(todo, small[todo] + large[todo])):
+        result[part] = found
     return result
+
+
+def _pair_blocks(todo: Indices, members: Indices) -> list[Indices]:
+    """The pairs in order, in blocks of at most _PAIRS_AT_ONCE with about _COMPARED_AT_ONCE set members."""
+    work = np.zeros(len(todo) + 1, dtype=np.int64)
+    np.cumsum(members, out=work[1:])
+    return [
+        todo[at : min(at + _PAIRS_AT_ONCE, hi)]
+        for lo, hi in chunks(work, _COMPARED_AT_ONCE)
+        for at in range(lo, hi, _PAIRS_AT_ONCE)
+    ]

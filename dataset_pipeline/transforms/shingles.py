@@ -1,25 +1,21 @@
 """Words of texts as numbers, and the n-grams made of them, for all texts at once.
 
-Lives here: the ragged array (one flat array of 64-bit hashes and where each text begins), words,
-n-grams, sets of shingles. Keep out: MinHash (`near`), thresholds and verdicts.
+Lives here: the ragged array (one flat array of 64-bit hashes and where each text begins), n-grams, sets of shingles.
+Keep out: where words begin and end (`words`), MinHash (`near`), thresholds and verdicts.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from dataset_pipeline import text
-
-Hashes = npt.NDArray[np.uint64]
-Indices = npt.NDArray[np.int64]
-
-TEXTS_AT_ONCE = 50_000
-"""Texts whose words are held as strings at a time: bounds memory, changes no result."""
+from dataset_pipeline.transforms.blocks import blocks, in_order
+from dataset_pipeline.transforms.words import Hashes as Hashes
+from dataset_pipeline.transforms.words import Indices as Indices
+from dataset_pipeline.transforms.words import words_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,15 @@ class Ragged:
         """The given rows, in the given order; a row may be asked for twice."""
         lengths = self.lengths[rows]
         return Ragged(self.values[spread(self.offsets[rows], lengths)], offsets_of(lengths))
+
+
+Whole = TypeVar("Whole", Hashes, Indices)
+
+
+def ascending(values: Whole) -> Whole:
+    """The distinct values, ascending. `np.unique` hashes whole numbers, which takes 20 times as long (NumPy 2.4, AVX-512)."""
+    ordered = np.sort(values)
+    return ordered[np.flatnonzero(np.diff(ordered, prepend=~ordered[:1]))]
 
 
 def offsets_of(lengths: Indices) -> Indices:
@@ -74,28 +79,21 @@ def concat(parts: list[Ragged]) -> Ragged:
 
 def mix(values: Hashes) -> Hashes:
     """A fixed bijection of 64-bit numbers that spreads every bit (the splitmix64 finalizer)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed = values >> np.uint64(30)
+    mixed ^= values
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    shifted = mixed >> np.uint64(27)
+    mixed ^= shifted
+    mixed *= np.uint64(0x94D049BB133111EB)
+    np.right_shift(mixed, np.uint64(31), out=shifted)
+    mixed ^= shifted
+    return mixed
 
 
-def _word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-
-
-def _tokens(texts: pl.Series) -> Ragged:
-    words = texts.to_frame("text").select(
-        text.folded(pl.col("text")).str.extract_all(text.WORD).alias("word")
-    )
-    lengths = words.select(pl.col("word").list.len().fill_null(0).cast(pl.Int64)).to_series().to_numpy()
-    flat = words.select(pl.col("word").explode().drop_nulls())
-    # Each distinct word is hashed once: Python sees thousands of words, not millions.
-    distinct = flat.unique()
-    known = distinct.with_columns(
-        hash=pl.Series([_word_hash(word) for word in distinct["word"]], dtype=pl.UInt64)
-    )
-    hashes = flat.join(known, on="word", how="left", maintain_order="left")["hash"].to_numpy()
-    return Ragged(hashes.astype(np.uint64), offsets_of(lengths))
+def words(texts: pl.Series) -> Ragged:
+    """The words of one block of texts as 64-bit hashes, in text order; null has none."""
+    hashes, counts = words_of(texts.fill_null(""))
+    return Ragged(hashes, offsets_of(counts))
 
 
 def tokens(texts: pl.Series) -> Ragged:
@@ -104,9 +102,7 @@ def tokens(texts: pl.Series) -> Ragged:
     texts: String; null has no words. Words are those of `text.folded` and `text.WORD`, so equal
     comparison keys mean equal words.
     """
-    return concat(
-        [_tokens(texts.slice(start, TEXTS_AT_ONCE)) for start in range(0, len(texts), TEXTS_AT_ONCE)]
-    )
+    return concat(list(in_order(words, blocks(texts))))
 
 
 def ngrams(words: Ragged, n: int) -> Ragged:
@@ -124,15 +120,65 @@ def ngrams(words: Ragged, n: int) -> Ragged:
     return Ragged(hashes[spread(words.offsets[:-1], lengths)], offsets_of(lengths))
 
 
+_ROWS_AT_ONCE = 1 << 10
+_VALUES_AT_ONCE = 1 << 17
+
+
+def _packed(rows: Ragged, lo: int, hi: int) -> Hashes:
+    """Rows lo … hi - 1, at most _ROWS_AT_ONCE: the row in the first ten bits of each value, its own first 54 behind them."""
+    owners = np.repeat(np.arange(hi - lo, dtype=np.uint64), rows.lengths[lo:hi])
+    shift = np.uint64(_ROWS_AT_ONCE.bit_length() - 1)
+    return (owners << (np.uint64(64) - shift)) | (rows.values[rows.offsets[lo] : rows.offsets[hi]] >> shift)
+
+
+def _runs(rows: Ragged) -> list[tuple[int, int]]:
+    """Ranges of rows of at most _ROWS_AT_ONCE rows and about _VALUES_AT_ONCE values."""
+    found, lo = [], 0
+    while lo < len(rows):
+        hi = int(np.searchsorted(rows.offsets, rows.offsets[lo] + _VALUES_AT_ONCE, side="right")) - 1
+        hi = min(max(hi, lo + 1), lo + _ROWS_AT_ONCE, len(rows))
+        found.append((lo, hi))
+        lo = hi
+    return found
+
+
+def distinct_counts(rows: Ragged) -> Indices:
+    """How many distinct values each row has. Values that agree in their first 54 bits count as one."""
+    counts = [np.empty(0, np.int64)]
+    for lo, hi in _runs(rows):
+        packed = _packed(rows, lo, hi)
+        packed.sort()
+        firsts = packed[np.flatnonzero(np.diff(packed, prepend=~packed[:1]))]
+        owners = (firsts >> np.uint64(64 - _ROWS_AT_ONCE.bit_length() + 1)).astype(np.int64)
+        counts.append(np.bincount(owners, minlength=hi - lo))
+    return np.concatenate(counts)
+
+
 def distinct(rows: Ragged) -> Ragged:
     """Each row as a set: its distinct values, ascending."""
-    ordered = pl.DataFrame({"row": rows.owners(), "value": rows.values}).sort("row", "value")
-    owners, values = ordered["row"].to_numpy(), ordered["value"].to_numpy()
-    first = np.ones(len(values), dtype=bool)
-    first[1:] = (owners[1:] != owners[:-1]) | (values[1:] != values[:-1])
-    return Ragged(values[first], offsets_of(np.bincount(owners[first], minlength=len(rows))))
+    parts = []
+    for lo, hi in _runs(rows):
+        values = rows.values[rows.offsets[lo] : rows.offsets[hi]]
+        owners = np.repeat(np.arange(hi - lo, dtype=np.int64), rows.lengths[lo:hi])
+        # The row is known of the order alone: rows stay where they are.
+        ordered = values[np.argsort(_packed(rows, lo, hi))]
+        if np.any((ordered[1:] < ordered[:-1]) & (owners[1:] == owners[:-1])):
+            # Two values that differ only behind their first 54 bits.
+            ordered = values[np.lexsort((values, owners))]
+        first = np.ones(len(ordered), dtype=bool)
+        first[1:] = (owners[1:] != owners[:-1]) | (ordered[1:] != ordered[:-1])
+        parts.append(Ragged(ordered[first], offsets_of(np.bincount(owners[first], minlength=hi - lo))))
+    return concat(parts)
+
+
+def short_texts(texts: pl.Series, n: int) -> tuple[Indices, Hashes]:
+    """The texts of 1 to n - 1 words, and for each one hash of all its words in order: equal words, equal hash."""
+    rows = tokens(texts)
+    found = [np.flatnonzero(rows.lengths == length) for length in range(1, n)]
+    hashes = [ngrams(rows.take(own), length).values for length, own in enumerate(found, 1)]
+    return np.concatenate([np.empty(0, np.int64), *found]), np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
 def shingle_sets(texts: pl.Series, n: int) -> Ragged:
     """The set of word n-grams of each text; empty where the text has fewer than n words."""
-    return distinct(ngrams(tokens(texts), n))
+    return concat(list(in_order(lambda part: distinct(ngrams(words(part), n)), blocks(texts))))

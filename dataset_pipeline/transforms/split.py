@@ -149,7 +149,7 @@ def candidates(new: pl.DataFrame, history: pl.DataFrame, params: SplitParams) ->
     if history.height == 0:
         return pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
     asks = _asking(_positioned(new))
-    earlier = _positioned(history).rename({"split": "group"})
+    earlier = _positioned(near.met(history, new, ["comparison_key"])).rename({"split": "group"})
     found = near.candidate_pairs(asks, earlier, params.near.bucket_cap).pairs
     return (
         found.join(asks.select("position", "record_id").unique(), on="position")
@@ -177,6 +177,7 @@ def split_records(
     `near_other_split` (equal or near an earlier kept record of another split, whatever the answer).
     `twin` is that record. A dropped record drops nobody.
     """
+    history = near.met(history, fingerprints, ["comparison_key"])
     new = _positioned(fingerprints).join(
         records.select("record_id", "may_evaluate"), on="record_id", how="left", maintain_order="left"
     )
@@ -273,7 +274,7 @@ def _near_history(
         .sort("position", "rank")
     )
     ids, others = verified["record_id"].unique().sort(), verified["other_id"].unique().sort()
-    sets = near.dense(shingles.concat([_sets(ids, records, params), _sets(others, history_records, params)]))
+    sets = shingles.concat([_sets(ids, records, params), _sets(others, history_records, params)])
     left = ids.search_sorted(verified["record_id"]).to_numpy().astype(np.int64)
     right = others.search_sorted(verified["other_id"]).to_numpy().astype(np.int64) + len(ids)
     similarity = near.jaccard(sets, left, right, params.near.threshold)
@@ -326,7 +327,7 @@ def _near_each_other(
         .sort("item", "number")
     )
     found = first_kept_near(
-        near.dense(_sets(items["record_id"], records, params)),
+        _sets(items["record_id"], records, params),
         _members(asks),
         _members(homes),
         (params.near.bucket_cap - room["held"].fill_null(0)).clip(0).to_numpy(),
