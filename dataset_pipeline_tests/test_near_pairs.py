@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_pipeline.spec.models import Near
-from dataset_pipeline.transforms import near, shingles
+from dataset_pipeline.transforms import blocks, near, near_history, shingles
 from dataset_pipeline.transforms.near_pairs import NearPairs, near_pairs
 
 WORDS = [f"word{number}" for number in range(400)]
@@ -53,8 +53,12 @@ def planted(count: int, seed: int) -> list[str]:
     return values
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_near_pairs_are_those_of_every_pair_measured_by_hand(seed):
+@pytest.mark.parametrize(("seed", "held"), [(1, 1 << 25), (2, 4000), (3, 0)])
+def test_near_pairs_are_those_of_every_pair_measured_by_hand(seed, held, monkeypatch):
+    monkeypatch.setattr("dataset_pipeline.transforms.near_pairs.HELD_WORDS", held)
+    monkeypatch.setattr(
+        "dataset_pipeline.transforms.near_pairs.blocks", lambda texts: blocks.blocks(texts, 3000)
+    )
     values = planted(300, seed)
     found = told(near_pairs(texts(*values), 3, Near(seed=seed), 0.8))
     assert found == pytest.approx(by_hand(values, 3, 0.8))
@@ -107,7 +111,7 @@ def test_touching_is_sharing_a_key(history, asked):
     frames = [pl.Series(side, dtype=pl.List(pl.UInt64)) for side in (history, asked)]
     wanted = {key for keys in asked for key in keys}
     expected = [bool(keys) and not wanted.isdisjoint(keys) for keys in history]
-    assert near.touching(*frames).tolist() == expected
+    assert near_history.touching(*frames).tolist() == expected
 
 
 def test_met_keeps_whole_buckets_and_equal_keys_in_order():
@@ -116,8 +120,8 @@ def test_met_keeps_whole_buckets_and_equal_keys_in_order():
         schema={"key": pl.String, "bands": pl.List(pl.UInt64)},
     )
     new = pl.DataFrame({"key": ["d"], "bands": [[2, 9]]}, schema=history.schema)
-    assert near.met(history, new, ["key"])["key"].to_list() == ["a", "b", "d"]
-    assert near.met(history.clear(), new, ["key"]).height == 0
+    assert near_history.met(history, new, ["key"])["key"].to_list() == ["a", "b", "d"]
+    assert near_history.met(history.clear(), new, ["key"]).height == 0
 
 
 @pytest.mark.real_data
@@ -139,3 +143,14 @@ def test_real_near_pairs_finds_what_is_known(name):
         assert pairs <= known.pairs
         recalls.append(len(pairs) / len(known.pairs))
     assert sum(recalls) / len(recalls) >= 0.999
+
+
+@pytest.mark.parametrize(("ngram", "threshold"), [(3, 0.8), (5, 0.8), (2, 0.7), (1, 0.5)])
+def test_shortest_found_is_the_shortest_text_that_may_lose_any_word(ngram, threshold):
+    shortest = near.shortest_found(ngram, threshold)
+    for length in (shortest - 1, shortest):
+        own = WORDS[:length]
+        copies = [[*own[:at], "other", *own[at + 1 :]] for at in range(length)]
+        found = by_hand([" ".join(own), *map(" ".join, copies)], ngram, threshold)
+        assert all((0, at) in found for at in range(1, length + 1)) == (length == shortest)
+    assert near.shortest_found(3, 1.0) is None

@@ -16,7 +16,7 @@ from dataset_pipeline import text
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import TABLES, Step, conform, sha256_text
 from dataset_pipeline.spec.params import DedupParams
-from dataset_pipeline.transforms import near, shingles
+from dataset_pipeline.transforms import near, near_history, shingles
 from dataset_pipeline.transforms.first_kept import Members, first_kept_near
 
 ORDER = ("day", "source_rank", "record_id")
@@ -158,7 +158,7 @@ def _arrange(new: pl.DataFrame, history: pl.DataFrame) -> _Range:
         return ordered.with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64))
 
     # Most of what was kept before has nothing to do with the range.
-    new, history = positioned(new), positioned(near.met(history, new, SAME))
+    new, history = positioned(new), positioned(near_history.met(history, new, SAME))
     earliest = history.unique(SAME, keep="first", maintain_order=True).select(*SAME, twin="record_id")
     new = new.join(earliest, on=SAME, how="left", maintain_order="left")
     return _Range(new.with_columns(head=pl.col("position").min().over(SAME)), history)

@@ -7,7 +7,7 @@ among records of one range (`first_kept`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -23,7 +23,6 @@ from dataset_pipeline.transforms.shingles import (
     Hashes,
     Indices,
     Ragged,
-    ascending,
     distinct_counts,
     mix,
     ngrams,
@@ -91,12 +90,10 @@ def band_keys(sets: Ragged, bands: int, rows: int, seed: int) -> pl.Series:
     1 - (1 - j^rows)^bands for at least one. Series "bands" of List(UInt64); null for an empty set.
     """
     filled, values = signatures(sets, bands * rows, seed)
-    keys = np.empty((len(filled), bands), dtype=np.uint64)
-    for band in range(bands):
-        key = np.full(len(filled), band + 1, dtype=np.uint64)
-        for row in range(band * rows, (band + 1) * rows):
-            key = mix((key << np.uint64(1)) + key + values[:, row] + np.uint64(0x9E3779B97F4A7C15))
-        keys[:, band] = key
+    of_bands = values.reshape(len(filled), bands, rows).astype(np.uint64)
+    keys = np.tile(np.arange(1, bands + 1, dtype=np.uint64), (len(filled), 1))
+    for row in range(rows):
+        keys = mix(keys * np.uint64(3) + of_bands[:, :, row] + np.uint64(0x9E3779B97F4A7C15))
     lists = pl.Series("bands", keys, dtype=pl.Array(pl.UInt64, bands)).cast(pl.List(pl.UInt64))
     if len(filled) == len(sets):
         return lists
@@ -109,14 +106,18 @@ VERSION = 1
 """Raised when a text's band keys change: remembered ones are then not used."""
 
 
+def print_of(grams: Ragged, near: Near) -> pl.DataFrame:
+    """shingles (Int32, distinct n-grams) and bands (List(UInt64), null where there are none) of each row of n-grams."""
+    # A minimum does not mind repetitions: no need of sets here.
+    bands = band_keys(grams, near.bands, near.rows, near.seed)
+    return pl.DataFrame({"shingles": distinct_counts(grams).astype(np.int32), "bands": bands})
+
+
 def fingerprints(texts: pl.Series, near: Near, ngram: int, memo: Memo = direct) -> pl.DataFrame:
     """shingles (Int32, distinct word n-grams) and bands (List(UInt64), null where there are none) of each text."""
 
     def block(part: pl.Series) -> pl.DataFrame:
-        grams = ngrams(words(part), ngram)
-        # A minimum does not mind repetitions: no need of sets here.
-        bands = band_keys(grams, near.bands, near.rows, near.seed)
-        return pl.DataFrame({"shingles": distinct_counts(grams).astype(np.int32), "bands": bands})
+        return print_of(ngrams(words(part), ngram), near)
 
     def compute(distinct: pl.Series) -> pl.DataFrame:
         nothing = pl.DataFrame(schema={"shingles": pl.Int32, "bands": pl.List(pl.UInt64)})
@@ -124,55 +125,6 @@ def fingerprints(texts: pl.Series, near: Near, ngram: int, memo: Memo = direct) 
 
     settings = f"affine32 ngram {ngram} bands {near.bands} rows {near.rows} seed {near.seed}"
     return memo("bands", VERSION, settings, texts, compute)
-
-
-_TABLE_BITS = 22
-_KEYS_AT_ONCE = 1 << 18
-
-
-def met(history: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """The rows of `history` that equal a new one in `keys` or share a band key with one, in their order.
-
-    Both frames have `keys` and bands. Whoever shares a bucket with a new record is there, so that buckets are whole.
-    """
-    same = history.lazy().select(keys).with_row_index("row").join(new.lazy(), on=keys, how="semi").collect()
-    is_met = touching(history["bands"], new["bands"])
-    is_met[same["row"].to_numpy()] = True
-    return history.filter(pl.Series(is_met, dtype=pl.Boolean))
-
-
-def touching(bands: pl.Series, asked: pl.Series) -> npt.NDArray[np.bool_]:
-    """Whether each text of `bands` shares a band key with any of `asked`. Both List(UInt64); false where null.
-
-    A table of bits turns most of them away, so that a day against years of history costs a look at each key.
-    """
-    wanted = ascending(_flat(asked))
-    table = np.zeros(1 << _TABLE_BITS, dtype=bool)
-    table[wanted & np.uint64(len(table) - 1)] = True
-    flat = _flat(bands)
-    lengths = bands.list.len().fill_null(0).to_numpy().astype(np.int64)
-
-    def look(part: tuple[int, int]) -> Indices:
-        keys = flat[slice(*part)]
-        at = np.flatnonzero(table[keys & np.uint64(len(table) - 1)])
-        places = np.searchsorted(wanted, keys[at])
-        places[places == len(wanted)] = 0
-        found_at: Indices = at[wanted[places] == keys[at]] + part[0]
-        return found_at
-
-    found = np.zeros(len(bands), dtype=bool)
-    if len(wanted):
-        ends = np.cumsum(lengths)
-        parts = [(lo, lo + _KEYS_AT_ONCE) for lo in range(0, len(flat), _KEYS_AT_ONCE)]
-        for at in in_order(look, parts):
-            found[np.searchsorted(ends, at, side="right")] = True
-    return found
-
-
-def _flat(bands: pl.Series) -> Hashes:
-    """All keys, end to end, without a copy where they already lie so."""
-    flat: Hashes = bands.drop_nulls().rechunk().explode(empty_as_null=False).to_numpy()
-    return flat
 
 
 def memberships(frame: pl.DataFrame) -> pl.DataFrame:
@@ -295,3 +247,14 @@ def _pair_blocks(todo: Indices, members: Indices) -> list[Indices]:
         for lo, hi in chunks(work, _COMPARED_AT_ONCE)
         for at in range(lo, hi, _PAIRS_AT_ONCE)
     ]
+
+
+def shortest_found(ngram: int, threshold: float) -> int | None:
+    """Words of the shortest text of which a copy with any one word changed is still as near as `threshold`; None for 1.
+
+    A changed word takes up to `ngram` shingles out of both sets: of S shingles S - n are shared and S + n there are.
+    """
+    if threshold >= 1.0:
+        return None
+    shingles = math.ceil(round(ngram * (1 + threshold) / (1 - threshold), 9))
+    return shingles + ngram - 1

@@ -13,6 +13,7 @@ import polars as pl
 
 from dataset_pipeline.spec.models import Near
 from dataset_pipeline.transforms import near, shingles
+from dataset_pipeline.transforms.blocks import blocks, in_order
 from dataset_pipeline.transforms.shingles import Hashes, Indices, Ragged, ascending, spread
 
 
@@ -30,6 +31,63 @@ class NearPairs:
     left_out: int
 
 
+HELD_WORDS = 1 << 25
+"""Words that are kept from measuring to comparing, 8 bytes each; those of further texts are read again."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is known of each text: its band keys (null for a short one) and the number of its shingles, 1 of a short one.
+
+    short, wholes: rows of 1 to ngram - 1 words, and a hash of all of these. held: words of the first blocks.
+    """
+
+    texts: pl.Series
+    ngram: int
+    bands: pl.Series
+    sizes: Indices
+    short: Indices
+    wholes: Hashes
+    held: list[Ragged]
+
+    @classmethod
+    def of(cls, texts: pl.Series, ngram: int, settings: Near) -> _Measured:
+        def measure(part: pl.Series) -> tuple[Ragged, pl.DataFrame]:
+            words = shingles.words(part)
+            return words, near.print_of(shingles.ngrams(words, ngram), settings)
+
+        held: list[Ragged] = []
+        prints = [pl.DataFrame(schema={"shingles": pl.Int32, "bands": pl.List(pl.UInt64)})]
+        count, is_room = 0, True
+        for words, found in in_order(measure, blocks(texts)):
+            prints.append(found)
+            count += len(words.values)
+            is_room = is_room and count <= HELD_WORDS
+            if is_room:
+                held.append(words)
+        frame = pl.concat(prints)
+        sizes = frame["shingles"].to_numpy().astype(np.int64)
+        few = np.flatnonzero(sizes == 0)
+        at, wholes = shingles.short_texts(texts.gather(few), ngram)
+        sizes[few[at]] = 1
+        return cls(texts, ngram, frame["bands"], sizes, few[at], wholes, held)
+
+    def sets(self, rows: Indices) -> Ragged:
+        """The shingles of some texts, ascending row numbers."""
+        ends = np.cumsum([len(words) for words in self.held], dtype=np.int64)
+        cuts = np.searchsorted(rows, np.concatenate([np.zeros(1, np.int64), ends]))
+        parts = [
+            (words, rows[lo:hi] - (end - len(words)))
+            for words, end, lo, hi in zip(self.held, ends, cuts[:-1], cuts[1:], strict=True)
+            if hi > lo
+        ]
+        of_held = in_order(
+            lambda part: shingles.distinct(shingles.ngrams(part[0].take(part[1]), self.ngram)), parts
+        )
+        later = shingles.shingle_sets(self.texts.gather(rows[cuts[-1] :]), self.ngram)
+        return shingles.concat([*of_held, later])
+
+
 def near_pairs(texts: pl.Series, ngram: int, settings: Near, threshold: float) -> NearPairs:
     """The pairs of texts whose sets of word n-grams have a Jaccard similarity of at least `threshold`.
 
@@ -37,23 +95,19 @@ def near_pairs(texts: pl.Series, ngram: int, settings: Near, threshold: float) -
     words only. settings: bands, rows, seed and bucket_cap;
     each text of a bucket is compared with the earliest `bucket_cap` of it that stand before it, and since a pair is
     looked for in all its buckets, one that also meets in a smaller bucket is not lost. Every pair that is returned was
-    measured: precision is 1. Memory is bounded by PAIRED_AT_ONCE, beside the texts, their band keys and the n-grams of
-    the texts that have a candidate.
+    measured: precision is 1. Memory is bounded by PAIRED_AT_ONCE and HELD_WORDS, beside the texts, their band keys and the
+    n-grams of the texts that have a candidate.
     """
-    found = near.fingerprints(texts, settings, ngram)
-    sizes = found["shingles"].fill_null(0).to_numpy().astype(np.int64)
-    few = np.flatnonzero(sizes == 0)
-    at, wholes = shingles.short_texts(texts.gather(few), ngram)
-    short = few[at]
-    sizes[short] = 1
-    buckets = _buckets(found["bands"], short, wholes)
-    codes, capped, left_out = _candidates(buckets, sizes, settings.bucket_cap, threshold)
+    texts = texts.fill_null("")
+    measured = _Measured.of(texts, ngram, settings)
+    buckets = _buckets(measured.bands, measured.short, measured.wholes)
+    codes, capped, left_out = _candidates(buckets, measured.sizes, settings.bucket_cap, threshold)
     left, right = np.divmod(codes, np.int64(max(len(texts), 1)))
-    rows = ascending(np.concatenate([left, right]))
-    sets = shingles.shingle_sets(texts.gather(rows), ngram)
+    rows: Indices = ascending(np.concatenate([left, right]))
+    sets = measured.sets(rows)
     similarity = near.jaccard(sets, np.searchsorted(rows, left), np.searchsorted(rows, right), threshold)
     # Short texts have no shingles to compare: they met because all their words are equal.
-    similarity[np.isin(left, short)] = 1.0
+    similarity[np.isin(left, measured.short)] = 1.0
     pairs = pl.DataFrame({"left": left, "right": right, "similarity": similarity})
     return NearPairs(pairs.filter(pl.col("similarity") >= threshold), len(codes), capped, left_out)
 

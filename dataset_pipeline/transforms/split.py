@@ -14,7 +14,7 @@ from dataset_pipeline import text
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.records import TABLES, Split, Step, conform
 from dataset_pipeline.spec.params import SplitParams
-from dataset_pipeline.transforms import near, shingles
+from dataset_pipeline.transforms import near, near_history, shingles
 from dataset_pipeline.transforms.assignment import GROUPS, assigned, no_lock, uses_lock
 from dataset_pipeline.transforms.dedup import ORDER, compared_texts
 from dataset_pipeline.transforms.first_kept import Members, first_kept_near
@@ -149,7 +149,7 @@ def candidates(new: pl.DataFrame, history: pl.DataFrame, params: SplitParams) ->
     if history.height == 0:
         return pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
     asks = _asking(_positioned(new))
-    earlier = _positioned(near.met(history, new, ["comparison_key"])).rename({"split": "group"})
+    earlier = _positioned(near_history.met(history, new, ["comparison_key"])).rename({"split": "group"})
     found = near.candidate_pairs(asks, earlier, params.near.bucket_cap).pairs
     return (
         found.join(asks.select("position", "record_id").unique(), on="position")
@@ -177,7 +177,7 @@ def split_records(
     `near_other_split` (equal or near an earlier kept record of another split, whatever the answer).
     `twin` is that record. A dropped record drops nobody.
     """
-    history = near.met(history, fingerprints, ["comparison_key"])
+    history = near_history.met(history, fingerprints, ["comparison_key"])
     new = _positioned(fingerprints).join(
         records.select("record_id", "may_evaluate"), on="record_id", how="left", maintain_order="left"
     )
