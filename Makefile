@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEC ?= data/dataset.yaml
 LOADERS := trl llamafactory axolotl
+PEERS := rensa datasketch datatrove data-juicer
 LOCKED := --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
-.PHONY: help env run test lint types contracts tests test-faults test-servers test-real-data test-loaders ui benchmark lock format clean
+.PHONY: help env run test lint types contracts tests test-faults test-servers test-real-data test-loaders ui peers benchmark lock format clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -60,9 +61,18 @@ test-servers: env ## tests against a database and an object store that they star
 test-faults: env ## long fault injection
 	$(BIN)/pytest -m "faults$(if $(DATASET_PIPELINE_REAL_DATA),, and not real_data)"
 
-benchmark: env ## measure on the folder DATASET_PIPELINE_REAL_DATA names
+.venv-peers/%/.ready: benchmarks/peers/%.txt | env
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers/$*
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python .venv-peers/$*/bin/python -r $<
+	@touch $@
+
+peers: env $(PEERS:%=.venv-peers/%/.ready) ## environments of the programs that benchmarks compare with (1.1 GB)
+
+benchmark: env peers ## measure on the folder DATASET_PIPELINE_REAL_DATA names
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.refresh
+	$(BIN)/python -m benchmarks.near
+	$(BIN)/python -m benchmarks.contamination
 
 format: env ## format the code
 	$(BIN)/ruff format .
@@ -74,6 +84,9 @@ lock: env ## renew requirements.txt: hashes, no addresses
 		$(BIN)/uv pip compile dataset_pipeline_tests/loaders/$$name.in --upgrade -o dataset_pipeline_tests/loaders/$$name.txt $(LOCKED) \
 			$$(ls dataset_pipeline_tests/loaders/$$name.overrides 2>/dev/null | sed 's/^/--override /') || exit 1; \
 	done
+	for name in $(PEERS); do \
+		$(BIN)/uv pip compile benchmarks/peers/$$name.in --upgrade -o benchmarks/peers/$$name.txt $(LOCKED) || exit 1; \
+	done
 
 clean: ## remove the environment and the sample's state
-	rm -rf $(VENV) .venv-loaders build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb* data/review_queue.csv data/report.html
+	rm -rf $(VENV) .venv-loaders .venv-peers build *.egg-info data/.dagster data/releases data/warehouse.duckdb* data/cache.duckdb* data/review_queue.csv data/report.html

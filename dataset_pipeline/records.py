@@ -57,7 +57,7 @@ ERASED = "erased"
 
 REASONS: dict[Step, frozenset[str]] = {
     Step.INGEST: frozenset({ERASED}),
-    Step.DEDUP: frozenset({"exact", "near"}),
+    Step.DEDUP: frozenset({"exact", "near", "semantic"}),
     Step.FILTER: frozenset(
         {
             "too_short",

@@ -167,6 +167,7 @@ CASES: list[tuple[tuple[str, str, str, str], dict[str, Any], dict[str, Any], tup
     # verdict, what did it (settings of the spec, or `contents`), decoys, the cause, facts of the row
     (judged("ingest", "erased", "erase", threshold="reviews/e.csv:7", value="erase"), {}, LOOSE, ("review", "erase in reviews/e.csv"), {}),
     (copied("dedup", "exact"), {"label": {"aliases": {"defect": "bug"}}}, {"dedup": {"near": {"threshold": 0.7}}}, ("spec", "label.aliases.defect none → bug"), {}),
+    (copied("dedup", "semantic"), {"dedup": {"semantic": {"threshold": 0.7}}}, NEAR_DECOYS, ("spec", "dedup.semantic.fit_records none → 2000"), {}),
     (copied("dedup", "near"), {"dedup": {"near": {"threshold": 0.7}}}, NEAR_DECOYS, ("spec", "dedup.near.threshold 0.8 → 0.7"), {}),
     (judged("filter", "too_short", "min_words", value=2), {"filter": {"input": {"min_words": 3}}}, {"split": {"seed": 8}}, ("spec", "filter.input.min_words 1 → 3"), {}),
     (judged("filter", "too_long", "max_words", value=50), {"filter": {"input": {"max_words": 9}}}, {"normalize": {"languages": ["en"]}}, ("spec", "filter.input.max_words 2000 → 9"), {}),

@@ -92,6 +92,7 @@ def test_completion_offers_commands_options_and_words() -> None:
         "preview",
         "diff",
         "reuse",
+        "rescan",
     ]
     assert completed(["completion"], "b") == ["bash"]
 

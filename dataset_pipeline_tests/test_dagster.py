@@ -79,7 +79,7 @@ def test_dagster_shows_every_day_of_every_step_as_materialized(ran: Ran) -> None
 def test_dagster_day_carries_rows_kept_dropped_and_recipe(ran: Ran) -> None:
     facts = ran.materialization("dedup", "2026-10-24")
     dropped = {name: n for name, n in facts.items() if name.startswith("dropped_") and isinstance(n, int)}
-    assert set(dropped) == {"dropped_exact", "dropped_near"}
+    assert set(dropped) == {"dropped_exact", "dropped_near", "dropped_semantic"}
     assert facts["rows_in"] == facts["dagster/partition_row_count"]
     assert facts["rows_in"] == facts["kept"] + sum(dropped.values())  # type: ignore[operator]
     assert facts["kept_share"] == pytest.approx(facts["kept"] / facts["rows_in"], abs=1e-4)  # type: ignore[operator]

@@ -37,6 +37,7 @@ WITH_SPEC: dict[str, list[str]] = {
     "verify": ["latest"],
     "publish": ["latest", _TARGET.name],
     "rollback": ["latest"],
+    "rescan": [],
     "tag": [],
     "ui": [],
 }

@@ -20,11 +20,12 @@ from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import Split, Step
 from dataset_pipeline.spec.params import DedupParams, LabelParams, SplitParams
-from dataset_pipeline.storage import frames, history, split_lock
+from dataset_pipeline.storage import encoders, frames, history, split_lock
 from dataset_pipeline.text import rejected_side, with_sides
 from dataset_pipeline.transforms import assignment, dedup, split
 from dataset_pipeline.transforms.label import label_keys, label_records
 from dataset_pipeline.transforms.selection import contested
+from dataset_pipeline.transforms.semantic_verdicts import dedup_semantic
 
 
 def dedup_work(context: Context, undated: Undated, days: Days) -> Work:
@@ -40,12 +41,16 @@ def dedup_work(context: Context, undated: Undated, days: Days) -> Work:
         fingerprints = pl.DataFrame(schema=dedup.FINGERPRINT)
     before = frames.dedup_history(context.warehouse, min(days))
     REPORTER.get().phase(Step.DEDUP, "candidates")
-    found = dedup.candidates(fingerprints, before, params)
+    met = dedup.met(fingerprints, before)
+    found = dedup.candidates(fingerprints, met, params)
     twins = frames.messages_of(context.warehouse, found.pairs["other_id"].unique().to_list(), clean=False)
     REPORTER.get().phase(Step.DEDUP, "verifying")
-    compared = dedup.compared_ids(fingerprints, found.pairs)
-    texts = frames.messages_of(context.warehouse, compared.to_list(), clean=False)
-    table = dedup.dedup(texts, fingerprints, before, found.pairs, twins, params)
+    if params.semantic is None:
+        compared = dedup.compared_ids(fingerprints, found.pairs)
+        texts = frames.messages_of(context.warehouse, compared.to_list(), clean=False)
+        table = dedup.dedup(texts, fingerprints, met, found.pairs, twins, params)
+    else:
+        table = _with_semantic(context, fingerprints, before, params)
     notes = (
         (
             f"{found.capped_buckets} buckets are filled by a shared template: up to {found.left_out} comparisons were left out",
@@ -55,6 +60,17 @@ def dedup_work(context: Context, undated: Undated, days: Days) -> Work:
     )
     handed = carried(table, records.every, "answer_key")
     return simple(context, Step.DEDUP, days, records.every, table, handed, {"history": before}, notes)
+
+
+def _with_semantic(
+    context: Context, fingerprints: pl.DataFrame, before: pl.DataFrame, params: DedupParams
+) -> pl.DataFrame:
+    """dedup's table where meaning counts too: the texts of the range and of the whole history are held at once."""
+    given = params.semantic.encoder if params.semantic is not None else None
+    named = encoders.load(context.project.root, given) if given is not None else None
+    ids = [*fingerprints["record_id"], *before["record_id"]]
+    texts = frames.messages_of(context.warehouse, ids, clean=False)
+    return dedup_semantic(fingerprints, before, texts, params, named, context.memo(Step.DEDUP))
 
 
 def label_work(context: Context, undated: Undated, days: Days) -> Work:

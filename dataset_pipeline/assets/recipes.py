@@ -53,7 +53,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     REVIEWS: ("polars",),
     ANNOTATIONS: ("numpy", "polars", "scipy"),
     REPORT: (),
-    Step.DECONTAMINATE: ("numpy", "polars"),
+    Step.DECONTAMINATE: ("numpy", "polars", "scipy"),
     Step.LABEL: ("polars",),
     Step.SPLIT: ("datasketch", "numpy", "polars"),
     # The card names them all: another version makes another card.

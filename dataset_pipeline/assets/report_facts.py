@@ -17,13 +17,16 @@ from dataset_pipeline.assets import recipes, release_reading
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.judged import held
 from dataset_pipeline.records import MESSAGES, RELEASE, REPORT, Split, Step
-from dataset_pipeline.spec.params import ReleaseParams
+from dataset_pipeline.spec.params import DedupParams, ReleaseParams
 from dataset_pipeline.storage.judgements import line_of
 from dataset_pipeline.transforms import amounts, curve
 from dataset_pipeline.transforms.diff.manifests import incomplete_days
+from dataset_pipeline.transforms.near import shortest_found
+from dataset_pipeline.transforms.page.alike import AlikeFacts
 from dataset_pipeline.transforms.page.diff import DiffFacts, diff_section
 from dataset_pipeline.transforms.page.plots import histogram
 from dataset_pipeline.transforms.page.whole import Lengths, PageFacts, ReleaseFacts, SourceShare
+from dataset_pipeline.transforms.semantic_verdicts import REPORTED, would_drop
 
 CURVE_RECORDS = 2 * curve.MAX_ROWS
 """Records of a split whose texts are read for the learning curve: it takes its own share of them."""
@@ -63,6 +66,7 @@ def page_facts(
         curve=_curve(context, rows, params),
         diff=diff,
         diff_problem=problem,
+        alike=_alike(context),
     )
 
 
@@ -189,6 +193,32 @@ def _curve(context: Context, rows: pl.DataFrame, params: ReleaseParams) -> curve
     frames = [_with_messages(context, part.head(CURVE_RECORDS)) for part in parts.values()]
     found = curve.learning_curve(frames[0], frames[1], params.task)
     return replace(found, train_rows=parts[Split.TRAIN].height) if found.points else found
+
+
+def _alike(context: Context) -> AlikeFacts:
+    """What dedup.semantic would find among the first records that dedup keeps and whose texts are still there."""
+    params = cast(DedupParams, context.params[Step.DEDUP])
+    joined = f"""FROM main."{Step.DEDUP}" d JOIN main."{Step.INGEST}" i ON i.record_id = d.record_id AND i.day = d.day
+        WHERE d.kept AND i.messages IS NOT NULL"""
+    kept = int(context.warehouse.query(f"SELECT count(*) AS n {joined}")["n"].item())
+    rows = context.warehouse.query(
+        f"""SELECT d.record_id, d.answer_key, i.messages, i.prompt_turns, i.rejected {joined}
+        ORDER BY d.day, i.source_rank, d.record_id LIMIT {REPORTED}"""
+    )  # fmt: skip
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "record_id": pl.String, "answer_key": pl.String, "messages": MESSAGES, "prompt_turns": pl.Int32, "rejected": MESSAGES,
+    }  # fmt: skip
+    texts = pl.DataFrame(schema=schema)
+    if rows.height:
+        texts = rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    return AlikeFacts(
+        would_drop(texts, params),
+        kept,
+        params.semantic is not None,
+        params.ngram,
+        params.near.threshold,
+        shortest_found(params.ngram, params.near.threshold),
+    )
 
 
 def _with_messages(context: Context, rows: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import polars as pl
 
 from dataset_pipeline.assets.annotating import read_answers
 from dataset_pipeline.assets.engine import gate_problems
+from dataset_pipeline.assets.evalsets import way_of
 from dataset_pipeline.assets.reviewing import read_verdicts
 from dataset_pipeline.cli import show
 from dataset_pipeline.cli.outputs import CheckOutput, ProblemOutput, line_of
@@ -31,7 +32,7 @@ from dataset_pipeline.transforms import ingest
 from dataset_pipeline.transforms.assignment import uses_lock
 from dataset_pipeline.transforms.filter import examples_dropped
 from dataset_pipeline.transforms.ingest import missing_columns
-from dataset_pipeline.transforms.layouts import Refusal, eval_items
+from dataset_pipeline.transforms.layouts import Refusal
 
 PLACEHOLDER = "to be filled in"
 """What `init` writes where only a person knows."""
@@ -175,20 +176,20 @@ def _source_problems(project: Project, found: Found) -> Iterator[Problem]:
 def _set_problems(project: Project) -> Iterator[Problem]:
     """Evaluation sets that cannot be read, and their first row that is no item."""
     for index, eval_set in enumerate(project.spec.decontaminate.sets):
-        shape = eval_set.shape()
         for path in eval_files(project.root, eval_set, "")[0]:
             place = (
                 f"decontaminate.sets[{index}] ({eval_set.name}): {path.relative_to(project.root).as_posix()}"
             )
             try:
-                columns, rows = _first_rows(path, eval_set.reading())
-                missing = missing_columns(shape, None, columns) if columns else []
-                if missing:
+                reading, items_of = way_of(path, eval_set, path.name)
+                columns, rows = _first_rows(path, reading)
+                missing = missing_columns(eval_set.shape(), None, columns) if columns else []
+                if missing and eval_set.is_mapped:
                     raise ingest.MissingColumn(missing, columns)
                 for row in rows:
                     if isinstance(row, readers.Reject):
                         raise ValueError(f"line {row.line}: {row.reason} ({row.detail}).")
-                    for found in eval_items(row.payload, shape, path.name):
+                    for found in items_of(row.payload):
                         if isinstance(found, Refusal):
                             raise ValueError(f"line {row.line}: {found.reason}: {found.detail}.")
             except (readers.UnreadableFile, ingest.MissingColumn, ValueError, OSError) as error:

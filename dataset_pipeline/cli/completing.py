@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from dataset_pipeline.storage import release_tags
+from dataset_pipeline.storage import addenda, release_tags
 
 PROGRAM = "dataset-pipeline"
 _VARIABLE = "_DATASET_PIPELINE_COMPLETE"
@@ -72,7 +72,7 @@ def versions(folder: Path, beginning: str = "") -> list[str]:
             for p in folder.iterdir()
             if p.name.startswith(beginning)
             and not p.name.startswith(".")
-            and p.name != release_tags.TAGS
+            and p.name not in (release_tags.TAGS, addenda.ADDENDA)
             and not p.is_symlink()
             and p.is_dir()
         )

@@ -291,6 +291,25 @@ def tag(name: str | None, release: str | None, delete: bool, force: bool, spec: 
 
 
 @main.command()
+@click.argument("release", nargs=-1, shell_complete=completing.releases)
+@click.option(
+    "--all", "every", is_flag=True, help="Every release that is kept: the default where none is named."
+)
+@click.option("--set", "sets", multiple=True, metavar="NAME", help="Only this evaluation set of the spec.")
+@spec_option
+@json_option
+def rescan(release: tuple[str, ...], every: bool, sets: tuple[str, ...], spec: Path, as_json: bool) -> None:
+    """Check finished releases against the evaluation sets of today, and write what is found beside them.
+
+    RELEASE is `latest`, a tag, a version, or a beginning that only one has. The release stays as it is; what was looked at and found is
+    its addendum, releases/addenda/VERSION.
+    """
+    from dataset_pipeline.cli import rescanning
+
+    sys.exit(rescanning.rescan(release, every, sets, spec, as_json))
+
+
+@main.command()
 @spec_option
 @click.option(
     "--port", type=click.IntRange(1024, 65535), default=3000, show_default=True, help="Port on 127.0.0.1."
@@ -305,7 +324,7 @@ def ui(spec: Path, port: int) -> None:
 @main.command()
 @click.argument(
     "output",
-    type=click.Choice(["spec", "check", "run", "status", "explain", "preview", "diff", "reuse"]),
+    type=click.Choice(["spec", "check", "run", "status", "explain", "preview", "diff", "reuse", "rescan"]),
     default="spec",
 )
 def schema(output: str) -> None:

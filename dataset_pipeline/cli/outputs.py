@@ -60,6 +60,10 @@ class RunOutput(Output):
     checks: Checks
     missing_days: list[str] = Field(description="ISO days of which nothing is released.")
     stale_days: list[str] = Field(description="ISO days that are released with older rows.")
+    contaminated_releases: dict[str, Counts] = Field(
+        {},
+        description="Kept releases in which `rescan` found items: version to evaluation set to records. Left out where there are none.",
+    )
     seconds: dict[str, float] = Field(description="Step to seconds of this run.")
 
 
@@ -347,6 +351,7 @@ _ELSEWHERE = {
     "spec": ("dataset_pipeline.spec.models", "Spec"),
     "preview": ("dataset_pipeline.cli.previewing", "PreviewOutput"),
     "reuse": ("dataset_pipeline.cli.reuse_outputs", "ReuseOutput"),
+    "rescan": ("dataset_pipeline.cli.rescanning", "RescanOutput"),
 }
 
 

@@ -24,7 +24,7 @@ from dataset_pipeline.assets.plan import State, Status, ranges, status_of
 from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.releasing import is_released, release_recipe
 from dataset_pipeline.assets.reporting import is_reported
-from dataset_pipeline.cli import nights, show
+from dataset_pipeline.cli import nights, rescanning, show
 from dataset_pipeline.cli.checking import checked_project
 from dataset_pipeline.cli.choice import Choice as Choice
 from dataset_pipeline.cli.choice import Report as Report
@@ -104,6 +104,7 @@ def _run(
         make(context, out, stretches, steps, choice, report)
     for line in housekeeping(context, started).words:
         out.print(line)
+    report.failures += rescanning.after_run(context, out, choice.night is not None)
     return _finish(context, out, as_json, report)
 
 
@@ -281,6 +282,9 @@ def _finish(context: Context, out: Console, as_json: bool, report: Report) -> in
             out.print(f"release: {back}")
     else:
         out.print("no release yet")
+    for version, sets in summary.get("contaminated_releases", {}).items():
+        counts = ", ".join(f"{name} {n}" for name, n in sets.items())
+        out.print(f"release {version} holds items of {counts} (`dataset-pipeline rescan {version}`)")
     if as_json:
         print(json.dumps(summary, sort_keys=True))
     return 1 if report.bad or report.failures or report.refused or report.not_fetched else 0

@@ -14,6 +14,7 @@ from dataset_pipeline.assets.judged import held
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.cli.finding import read_manifest
 from dataset_pipeline.cli.outputs import Checks, RunOutput, Waiting
+from dataset_pipeline.cli.rescanning import contaminated
 from dataset_pipeline.records import DAILY_STEPS, IN_REVIEW, RELEASE, TABLES, Step
 from dataset_pipeline.storage import releases
 from dataset_pipeline.storage.judgements import line_of
@@ -56,9 +57,11 @@ def summarize(context: Context, status: Status, seconds: dict[str, float]) -> di
         checks=Checks(**counts),
         missing_days=[str(day) for day in missing_days(status)],
         stale_days=[str(day) for day in stale_days(status)],
+        contaminated_releases=contaminated(context.project),
         seconds=seconds,
     )
-    return output.model_dump()
+    # Only what the line of the contract has, where there is nothing else to say.
+    return output.model_dump(exclude_defaults=True)
 
 
 def waiting(context: Context) -> Waiting:

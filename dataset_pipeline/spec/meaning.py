@@ -176,7 +176,7 @@ def _check_readable(spec: Spec, item: Readable, place: str, report: Any) -> None
     fields, task = item.mapped(), spec.task
     is_source = hasattr(item, "kind")
     has_turns = may_bring_turns(item)
-    if not has_turns and fields.input is None:
+    if not has_turns and fields.input is None and getattr(item, "is_mapped", True):
         report(
             f"{place}.fields",
             "neither input nor messages is mapped.",

@@ -22,9 +22,11 @@ from dataset_pipeline.spec.models import (
     Gate,
     Generator,
     Near,
+    Paraphrase,
     Pii,
     Ratios,
     Rights,
+    Semantic,
     SideLimits,
     Source,
     Spec,
@@ -85,6 +87,7 @@ class DedupParams(Params):
     """Folded label or alias to the spec's label: two names of one label are equal answers."""
     near: Near
     ngram: int
+    semantic: Semantic | None = None
 
 
 class FilterParams(Params):
@@ -118,11 +121,12 @@ class ProtectedParams(Params):
 
 
 class DecontaminateParams(Params):
-    version: int = 1
+    version: int = 2
     answers_are_labels: bool
     ngram: int
     min_coverage: float
     min_contained_words: int
+    paraphrase: Paraphrase | None = None
     suspects: str
 
 
@@ -290,6 +294,7 @@ def params_of(spec: Spec) -> dict[str, Params]:
             label_names=label_names(spec),
             near=spec.dedup.near,
             ngram=shingle_words(spec),
+            semantic=spec.dedup.semantic,
             **gates(Step.DEDUP),
         ),
         Step.FILTER: FilterParams(
@@ -325,6 +330,7 @@ def params_of(spec: Spec) -> dict[str, Params]:
             ngram=spec.decontaminate.ngram,
             min_coverage=spec.decontaminate.min_coverage,
             min_contained_words=spec.decontaminate.min_contained_words,
+            paraphrase=spec.decontaminate.paraphrase,
             suspects=spec.decontaminate.suspects,
             **gates(Step.DECONTAMINATE),
         ),

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from dataset_pipeline.records import RELEASE
+from dataset_pipeline.storage import addenda
 from dataset_pipeline.storage.files import sync
 from dataset_pipeline.storage.release_checks import MANIFEST, entries, manifest_of, strange
 from dataset_pipeline.storage.warehouse import Warehouse
@@ -97,8 +98,9 @@ def version_in(left_over: Path) -> str:
 
 
 def finish(left_over: Path, warehouse: Warehouse, moment: dt.datetime) -> None:
-    """Remember when a folder that is set aside was removed, then delete it. Raises OSError naming what stays."""
+    """Remember when a folder that is set aside was removed, then delete it and its addendum. Raises OSError naming what stays."""
     _note(warehouse, version_in(left_over), moment)
+    addenda.remove(left_over.parent, version_in(left_over))
     shutil.rmtree(left_over)
     sync(left_over.parent)
 

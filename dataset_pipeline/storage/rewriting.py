@@ -21,6 +21,7 @@ import polars as pl
 
 from dataset_pipeline.errors import PipelineError, WarehouseBusy
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, Step
+from dataset_pipeline.storage.addenda import ADDENDA
 from dataset_pipeline.storage.files import sync
 from dataset_pipeline.storage.publishing import insert
 from dataset_pipeline.storage.release_tags import TAGS
@@ -340,7 +341,9 @@ def releases_with(releases: Path, ids: Iterable[str]) -> dict[str, int | None]:
     """
     wanted = _ids(ids)
     found = [
-        p for p in (*releases.glob("*"), *releases.glob(f"{TAGS}/*")) if p.name[0] != "." and p.name != TAGS
+        p
+        for p in (*releases.glob("*"), *releases.glob(f"{TAGS}/*"))
+        if p.name[0] != "." and p.name not in (TAGS, ADDENDA)
     ]
     folders = sorted(p for p in found if p.is_dir() and not p.is_symlink())
     counts = {str(p.relative_to(releases)): _held(p, wanted) for p in folders} if wanted.height else {}

@@ -97,10 +97,10 @@ _MEASURED: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     Step.DECONTAMINATE: {
-        "match": ("", "`equal`, `coverage` or `contained`; null below the threshold, as of every released record nobody reviewed."),
+        "match": ("", "`equal`, `coverage`, `contained` or `paraphrase`; null below the threshold, as of every released record nobody reviewed."),
         "eval_set": ("", "Protected set of the closest item; null where nothing is shared."),
         "eval_item": ("", "Id of the closest item, where nothing names it its file and line."),
-        "overlap_fraction": (SHARE, "Share of that item's words that were found in the record."),
+        "overlap_fraction": (SHARE, "Share of that item's words that were found in the record; of a paraphrase how sure the score is, 0 to 1."),
         "span_start": ("words, from 0", "First word of the record that matches."),
         "span_end": ("words, from 0", "Word after the last that matches."),
         "review": _REVIEW,

@@ -1,25 +1,28 @@
 """Records that hold what the protected sets hold: evaluation items and the handwritten examples.
 
 Lives here: what of a record is compared with the protected texts, and the verdict. Keep out:
-n-gram search (`overlap`), reading evaluation sets, other notions of alike (`near`).
+n-gram search (`overlap`), rewordings (`paraphrase`), reading evaluation sets, other notions of alike (`near`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from dataset_pipeline import text
 from dataset_pipeline.records import IN_REVIEW, MESSAGES, TABLES, Step, conform
 from dataset_pipeline.spec.params import DecontaminateParams
-from dataset_pipeline.transforms.overlap import Index, contained
+from dataset_pipeline.transforms.overlap import Index, contained, sequences
+from dataset_pipeline.transforms.paraphrase import FOUND, Paraphrases
 from dataset_pipeline.transforms.shingles import Ragged, tokens
+from dataset_pipeline.transforms.words import Hashes
 
 CHARS_AT_ONCE = 5_000_000
 """Characters of records searched at a time: bounds memory, changes no result."""
 
-EQUAL, COVERAGE, CONTAINED, BELOW = range(4)
+EQUAL, COVERAGE, CONTAINED, PARAPHRASE, BELOW = range(5)
 """Strength of a match, strongest first. BELOW: some overlap, under the threshold: measured only."""
 
 
@@ -30,9 +33,11 @@ class _Protected:
     items: pl.DataFrame
     words: Ragged
     index: Index
+    sequences: Hashes
+    paraphrases: Paraphrases | None
 
     @classmethod
-    def of(cls, protected: pl.DataFrame, ngram: int) -> _Protected:
+    def of(cls, protected: pl.DataFrame, params: DecontaminateParams) -> _Protected:
         # An empty item says nothing; without this, every empty record would equal it.
         items = (
             protected.with_columns(compared=text.comparison_text(pl.col("text")))
@@ -41,7 +46,8 @@ class _Protected:
             .with_columns(item=pl.int_range(pl.len(), dtype=pl.Int64))
         )
         words = tokens(items["text"])
-        return cls(items, words, Index.of(words, ngram))
+        told = Paraphrases.of(items, params.paraphrase.min_words) if params.paraphrase else None
+        return cls(items, words, Index.of(words, params.ngram), sequences(words), told)
 
 
 def _views(records: pl.DataFrame, answers_are_labels: bool, prefix: str) -> pl.DataFrame:
@@ -127,8 +133,12 @@ def _matches(records: pl.DataFrame, protected: _Protected, params: Decontaminate
     """The strongest match of each record that has any: number, view, item, strength, fraction, start, end."""
     views = _all_views(records, params.answers_are_labels)
     first = protected.items.unique("compared", keep="first", maintain_order=True).select("compared", "item")
+    every = tokens(views["text"])
+    # Folding is costly: only texts whose words are those of an item, and texts without any, are folded.
+    may_equal = np.isin(sequences(every), protected.sequences)
     equal = (
-        views.with_columns(compared=text.comparison_text(pl.col("text")))
+        views.filter(pl.Series(may_equal | (every.lengths == 0), dtype=pl.Boolean))
+        .with_columns(compared=text.comparison_text(pl.col("text")))
         .join(first, on="compared")
         .with_columns(
             strength=pl.lit(EQUAL, pl.Int32),
@@ -138,19 +148,20 @@ def _matches(records: pl.DataFrame, protected: _Protected, params: Decontaminate
         )
     )
     searched = views.filter("is_searched").with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
-    words = tokens(searched["text"])
-    is_enough = pl.col("fraction") >= params.min_coverage
-    covered = protected.index.coverage(words).with_columns(
-        strength=pl.when(is_enough).then(pl.lit(COVERAGE, pl.Int32)).otherwise(pl.lit(BELOW, pl.Int32))
-    )
+    words = every.take(np.flatnonzero(views["is_searched"].to_numpy()))
+    covered = _judged_coverage(protected.index.coverage(words), searched, protected, params)
     short = contained(words, protected.words, params.min_contained_words, params.ngram).with_columns(
         strength=pl.lit(CONTAINED, pl.Int32)
     )
     overlaps = pl.concat([covered, short]).join(searched, on="row")
     columns = ["number", "rank", "view", "item", "strength", "fraction", "start", "end"]
     item_words = protected.items.select("item", length=pl.Series(protected.words.lengths))
+    # What an item's long runs of words have measured as an idiom is no paraphrase of it: those words made the score.
+    told = _paraphrases(views, protected, params).join(
+        overlaps.filter(pl.col("strength") == BELOW), on=["number", "item"], how="anti"
+    )
     return (
-        pl.concat([equal.select(columns), overlaps.select(columns)])
+        pl.concat([equal.select(columns), overlaps.select(columns), told.select(columns)])
         .join(item_words, on="item")
         # All contained items have fraction 1.0: there the longer one is the stronger.
         .with_columns(length=pl.when(pl.col("strength") == CONTAINED).then("length").otherwise(0))
@@ -163,6 +174,53 @@ def _matches(records: pl.DataFrame, protected: _Protected, params: Decontaminate
         .join(protected.items.select("item", "eval_set", "eval_item"), on="item")
         .join(item_words, on="item")
     )  # fmt: skip
+
+
+def _judged_coverage(
+    found: pl.DataFrame, searched: pl.DataFrame, protected: _Protected, params: DecontaminateParams
+) -> pl.DataFrame:
+    """`found` with its strength: enough of the item is covered, and not in a template with other numbers.
+
+    "A plane travels 1200 miles in 3 hours …" is no copy of the same words with 360 miles: less than half of the item's
+    numbers are in the text, and others stand where it matches, or near (a cut copy has none of its own).
+    """
+    enough = found.filter(pl.col("fraction") >= params.min_coverage)
+    near = params.ngram
+    start = (pl.col("start") - near).clip(0)
+    numbers = pl.element().filter(pl.element().str.contains(r"^\p{Nd}+$"))
+    twins = (
+        enough.join(searched.select("row", "text"), on="row")
+        .join(protected.items.select("item", item_text="text"), on="item")
+        .with_columns(text.folded(pl.col("text", "item_text")).str.extract_all(text.WORD))
+        .with_columns(
+            own=pl.col("text").list.eval(numbers),
+            asked=pl.col("item_text").list.eval(numbers).list.unique(),
+            here=pl.col("text").list.slice(start, pl.col("end") + near - start).list.eval(numbers),
+        )
+        .filter(pl.col("here").list.set_difference("asked").list.len() > 0)
+        .filter(2 * pl.col("own").list.set_intersection("asked").list.len() < pl.col("asked").list.len())
+        .select("row")
+    )
+    copies = enough.join(twins, on="row", how="anti").select("row", is_copy=pl.lit(True))
+    strength = pl.when(pl.col("is_copy")).then(pl.lit(COVERAGE, pl.Int32)).otherwise(pl.lit(BELOW, pl.Int32))
+    return found.join(copies, on="row", how="left").with_columns(strength=strength).drop("is_copy")
+
+
+def _paraphrases(views: pl.DataFrame, protected: _Protected, params: DecontaminateParams) -> pl.DataFrame:
+    """The views that tell an item in other words, with the score as fraction; the span is the whole text."""
+    told = views.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    if params.paraphrase is None or protected.paraphrases is None:
+        found = pl.DataFrame(schema=FOUND)
+    else:
+        wanted = params.paraphrase
+        found = protected.paraphrases.search(told["text"], wanted.min_words, wanted.threshold)
+    return found.join(told, on="row", maintain_order="left").with_columns(
+        strength=pl.lit(PARAPHRASE, pl.Int32),
+        # Rounded, so that a sum in another order on another machine gives the same table.
+        fraction=pl.col("score").round(6),
+        start=pl.lit(0, pl.Int32),
+        end=text.folded(pl.col("text")).str.count_matches(text.WORD).cast(pl.Int32),
+    )
 
 
 def _chunks(records: pl.DataFrame) -> list[pl.DataFrame]:
@@ -199,6 +257,8 @@ def _detail(params: DecontaminateParams) -> pl.Expr:
         .then(encoded(pl.col("length"), pl.lit(params.min_contained_words)))
         .when(pl.col("match") == "coverage")
         .then(encoded(pl.col("overlap_fraction").round(6), pl.lit(params.min_coverage)))
+        .when(pl.col("match") == "paraphrase")
+        .then(encoded(pl.col("overlap_fraction"), pl.lit(params.paraphrase and params.paraphrase.threshold)))
         .otherwise(encoded(pl.col("overlap_fraction"), pl.lit(1.0)))
     )
 
@@ -219,13 +279,15 @@ def decontaminate(
     labels, the prompt side only; of a pair also the rejected answer, alone and with the prompt) and, for
     equality, each message alone; where cleaning changed them, as cleaned and as collected.
     match `equal`: the comparison text of an item; `coverage`: at least `min_coverage` of the item's
-    words lie in n-grams of `ngram` words that the record has too; both drop the record as
-    `contaminated`. `contained`: an item shorter than an n-gram, of `min_contained_words` or more,
-    stands whole in a longer text: a suspect, treated as `suspects` says. The strongest match is
-    named: equal, coverage by share, contained by length, then the first by (eval_set, eval_item).
-    overlap_fraction: the item's share of words found, 0.0 for none; measured, with item and span,
-    below the threshold too (match is null then). span_start, span_end: words of the compared text
-    (half-open) from the first to the last matching n-gram.
+    words lie in n-grams of `ngram` words that the record has too, and its numbers are not replaced by others;
+    both drop the record as `contaminated`. `contained`: an item shorter than an n-gram, of `min_contained_words` or more,
+    stands whole in a longer text: a suspect, treated as `suspects` says. `paraphrase`: any of these texts
+    tells an item in other words, with a score (`paraphrase`) of `paraphrase.threshold` or more, and has no
+    n-gram of it: a suspect too. The strongest match is named: equal, coverage by share, contained by length, paraphrase by score,
+    then the first by (eval_set, eval_item).
+    overlap_fraction: the item's share of words found, of a paraphrase its score, 0.0 for none; the share is
+    measured, with item and span, below the threshold too (match is null then). span_start, span_end: words
+    of the compared text (half-open) from the first to the last matching n-gram; of a paraphrase all of it.
     """
     numbered = records.select(
         "record_id",
@@ -234,12 +296,21 @@ def decontaminate(
         "collected_messages",
         *(_or_null(records, name) for name in ("prompt_turns", "rejected", "collected_rejected")),
     ).with_row_index("number")
-    items = _Protected.of(protected, params.ngram)
+    items = _Protected.of(protected, params)
     chunks = _chunks(numbered) if items.items.height and numbered.height else [numbered.clear()]
     found = pl.concat([_matches(chunk, items, params) for chunk in chunks])
     suspect = {"review": IN_REVIEW, "drop": "suspect", "keep": None}[params.suspects]
-    names = {EQUAL: "equal", COVERAGE: "coverage", CONTAINED: "contained", BELOW: None}
-    reasons = {EQUAL: "contaminated", COVERAGE: "contaminated", CONTAINED: suspect, BELOW: None}
+    names = {
+        EQUAL: "equal",
+        COVERAGE: "coverage",
+        CONTAINED: "contained",
+        PARAPHRASE: "paraphrase",
+        BELOW: None,
+    }
+    reasons = dict.fromkeys((EQUAL, COVERAGE), "contaminated") | dict.fromkeys(
+        (CONTAINED, PARAPHRASE), suspect
+    )
+    reasons |= {BELOW: None}
     judged = (
         numbered.select("number", "record_id", "day")
         .join(found, on="number", how="left")

@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dataset_pipeline.transforms.shingles import Hashes, Indices, Ragged, ngrams, offsets_of, spread
+from dataset_pipeline.transforms.shingles import (
+    Hashes,
+    Indices,
+    Ragged,
+    ascending,
+    mix,
+    ngrams,
+    offsets_of,
+    spread,
+)
 
 OCCURRENCES_AT_ONCE = 4_000_000
 """Matches of n-grams expanded at a time; a protected set with a shared template has many."""
@@ -39,7 +48,7 @@ class Vocabulary:
     def of(cls, hashes: Hashes) -> Vocabulary:
         table = np.zeros(1 << FILTER_BITS, dtype=bool)
         table[hashes & np.uint64(len(table) - 1)] = True
-        return cls(np.unique(hashes), table)
+        return cls(ascending(hashes), table)
 
     def find(self, values: Hashes) -> tuple[Indices, Indices]:
         """Where in `values` known hashes stand, and their numbers in the vocabulary."""
@@ -147,7 +156,7 @@ class Index:
         size = len(self.item_words)
         chosen = item[np.searchsorted(rows, hits.row)]
         owners = self.item_of[self.occurrences.values.astype(np.int64)]
-        known = np.unique(self.occurrences.owners() * size + owners)
+        known = ascending(self.occurrences.owners() * size + owners)
         codes = hits.gram * size + chosen
         at = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         mine = known[at] == codes
@@ -191,19 +200,44 @@ def contained(words: Ragged, items: Ragged, shortest: int, below: int) -> pl.Dat
     among items of one length the first wins.
     """
     found = [pl.DataFrame(schema=FOUND)]
-    for length in sorted({int(size) for size in items.lengths if shortest <= size < below}, reverse=True):
+    lengths = sorted({int(size) for size in items.lengths if shortest <= size < below}, reverse=True)
+    if not lengths:
+        return found[0]
+    # Most words begin no item: where its first words stand is asked once, for all lengths.
+    least = lengths[-1]
+    looked_for = np.flatnonzero((items.lengths >= shortest) & (items.lengths < below))
+    begun = Hits.of(words, least, Vocabulary.of(_grams_at(items.values, items.offsets[looked_for], least)))
+    starts = words.offsets[begun.row] + begun.position
+    for length in lengths:
         numbers = np.flatnonzero(items.lengths == length)
-        whole = ngrams(items.take(numbers), length).values
+        whole = _grams_at(items.values, items.offsets[numbers], length)
         vocabulary = Vocabulary.of(whole)
         first_item = numbers[np.unique(whole, return_index=True)[1]]
-        hits = Hits.of(words, length, vocabulary)
-        longer = words.lengths[hits.row] > length
-        hits = Hits(hits.row[longer], hits.position[longer], first_item[hits.gram[longer]])
-        rows, starts = np.unique(hits.row, return_index=True)
+        fits = np.flatnonzero(
+            (words.lengths[begun.row] > length) & (starts + length <= words.offsets[begun.row + 1])
+        )
+        at, grams = vocabulary.find(_grams_at(words.values, starts[fits], length))
+        hits = Hits(begun.row[fits[at]], begun.position[fits[at]], first_item[grams])
+        rows, firsts = np.unique(hits.row, return_index=True)
         if not len(rows):
             continue
-        item = np.minimum.reduceat(hits.gram, starts)
+        item = np.minimum.reduceat(hits.gram, firsts)
         mine = hits.gram == item[np.searchsorted(rows, hits.row)]
         hits = Hits(hits.row[mine], hits.position[mine], hits.gram[mine])
         found.append(_with_spans(rows, item, np.ones(len(rows)), hits, length))
     return pl.concat(found).unique("row", keep="first", maintain_order=True).sort("row")
+
+
+def _grams_at(words: Hashes, starts: Indices, n: int) -> Hashes:
+    """The hash of the n words from each of these places on, within one text."""
+    whole = Ragged(words[spread(starts, np.full(len(starts), n))], np.arange(len(starts) + 1) * n)
+    return ngrams(whole, n).values
+
+
+def sequences(words: Ragged) -> Hashes:
+    """A hash of all words of each text, in order: equal words make equal hashes. 0 for a text without words."""
+    places = np.arange(len(words.values)) - np.repeat(words.offsets[:-1], words.lengths)
+    mixed = mix(words.values + mix(places.astype(np.uint64)))
+    sums = np.zeros(len(mixed) + 1, dtype=np.uint64)
+    np.cumsum(mixed, out=sums[1:])
+    return sums[words.offsets[1:]] - sums[words.offsets[:-1]]

@@ -56,8 +56,8 @@ def redecided(measured: pl.DataFrame, then: FilterParams) -> pl.DataFrame:
 def doubtful(now: DecontaminateParams, then: DecontaminateParams) -> pl.Expr:
     """Whether a published decontaminate row has to be judged again: what its stored match tells needs no search.
 
-    Nothing is stronger than `equal`. Coverage is measured below the threshold too, unless a contained item
-    stands in its place.
+    Nothing is stronger than `equal`. Coverage is measured below the threshold too, unless a contained item or a
+    paraphrased one stands in its place.
     """
     # Null where nothing, or too little, matched.
     match, share = pl.col("match").fill_null(""), pl.col("overlap_fraction")
@@ -66,15 +66,21 @@ def doubtful(now: DecontaminateParams, then: DecontaminateParams) -> pl.Expr:
     if now.ngram != then.ngram:
         return match != "equal"
     asked = pl.lit(False)
+    if now.paraphrase != then.paraphrase:
+        asked = asked | match.is_in(["", "paraphrase"])
     if now.suspects != then.suspects:
-        asked = asked | (match == "contained")
+        asked = asked | match.is_in(["contained", "paraphrase"])
     if now.min_coverage != then.min_coverage:
-        asked = asked | (match == "contained") | ((match == "coverage") & (share < then.min_coverage))
+        asked = (
+            asked
+            | match.is_in(["contained", "paraphrase"])
+            | ((match == "coverage") & (share < then.min_coverage))
+        )
         asked = asked | ((match == "") & (share >= then.min_coverage))
     if now.min_contained_words < then.min_contained_words:
         asked = asked | (match == "contained")
     if now.min_contained_words > then.min_contained_words:
-        asked = asked | match.is_in(["", "contained"])
+        asked = asked | match.is_in(["", "contained", "paraphrase"])
     return asked
 
 

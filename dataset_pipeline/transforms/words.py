@@ -146,33 +146,23 @@ _LOWER, _ASCII_WORD = _ascii_tables()
 
 
 def _polynomials(folded: Characters, starts: Indices, ends: Indices) -> Hashes:
-    """Σ character · base^i over the characters of each word, i counted from the word's beginning."""
-    sums = np.empty(len(folded) + 1, dtype=np.uint64)
-    sums[0] = 0
+    """Σ character · base^i over the characters of each word, i counted from the word's beginning.
+
+    A text longer than a block is summed up a stretch at a time; a word that goes on in the next one is a polynomial of
+    its pieces.
+    """
     inverses: Hashes = _own.inverses
     powers: Hashes = _own.powers
+    found = np.zeros(len(starts), dtype=np.uint64)
     for lo in range(0, len(folded), CHARS_AT_ONCE):
         part = folded[lo : lo + CHARS_AT_ONCE]
-        np.cumsum(part * powers[: len(part)], out=sums[lo + 1 : lo + 1 + len(part)])
-    if len(folded) <= CHARS_AT_ONCE:
-        return (sums[ends] - sums[starts]) * inverses[starts]
-    return _of_long(sums, starts, ends)
-
-
-def _of_long(sums: Hashes, starts: Indices, ends: Indices) -> Hashes:
-    """The same where a text is longer than a block: a word may begin in one stretch and end in another."""
-    inverses: Hashes = _own.inverses
-    found = np.zeros(len(starts), dtype=np.uint64)
-    todo: Indices = np.arange(len(starts), dtype=np.int64)
-    at: Indices = starts.copy()
-    while len(todo):
-        stretch: Indices = at // CHARS_AT_ONCE
-        stop: Indices = np.minimum(ends[todo], (stretch + 1) * CHARS_AT_ONCE)
-        before = np.where(at % CHARS_AT_ONCE == 0, np.uint64(0), sums[at])
-        piece = (sums[stop] - before) * inverses[at % CHARS_AT_ONCE]
-        found[todo] = found[todo] * np.uint64(_BASE) + piece
-        more = np.flatnonzero(stop < ends[todo])
-        todo, at = todo[more], stop[more]
+        sums = np.zeros(len(part) + 1, dtype=np.uint64)
+        np.cumsum(part * powers[: len(part)], out=sums[1:])
+        begun, ended = np.searchsorted(ends, lo, side="right"), np.searchsorted(starts, lo + len(part))
+        here = slice(int(begun), int(ended))
+        first, last = np.maximum(starts[here] - lo, 0), np.minimum(ends[here] - lo, len(part))
+        pieces = (sums[last] - sums[first]) * inverses[first]
+        found[here] = found[here] * np.uint64(_BASE) + pieces
     return found
 
 

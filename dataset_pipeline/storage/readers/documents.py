@@ -60,6 +60,26 @@ def read(path: Path, reading: Reading, max_record_bytes: int) -> Iterator[Item]:
     yield from jsonl.read(path, reading, max_record_bytes)
 
 
+def lists(path: Path, reading: Reading) -> list[str]:
+    """The keys of the lists at the top of a document, in its order; none where it is no object, or breaks off before.
+
+    Raises UnreadableFile.
+    """
+    found: list[str] = []
+    with open_stream(path, reading.encoding) as (blocks, codec):
+        scan = Scan(Utf8Blocks(blocks, codec, path))
+        if scan.next_byte() != OPEN_OBJECT:
+            return []
+        try:
+            for key in scan.members():
+                if scan.data[scan.at] == OPEN_LIST and key is not None:
+                    found.append(key)
+                scan.value(0)
+        except (BrokenStructure, Ended):
+            pass  # whoever reads the rows is told where
+    return found
+
+
 class _Document:
     """One file, read once from its beginning to its end."""
 

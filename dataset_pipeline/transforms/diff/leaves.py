@@ -124,8 +124,8 @@ def _filter(case: Case) -> list[Prefixes]:
 
 
 def _dedup(case: Case) -> list[Prefixes]:
-    near = [_NEAR] if case.reason == "near" else []
-    return [*near, LABELS, ANNOTATED]
+    kinds: dict[str, list[Prefixes]] = {"near": [_NEAR], "semantic": [("dedup.semantic",)]}
+    return [*kinds.get(case.reason, []), LABELS, ANNOTATED]
 
 
 def _normalize(case: Case) -> list[Prefixes]:
@@ -142,8 +142,10 @@ def _decontaminate(case: Case) -> list[Prefixes]:
         if name == "examples"
         else tuple(f"decontaminate.sets[{name}].{key}" for key in _SET_KEYS)
     )
-    if case.reason in (IN_REVIEW, "suspect"):
-        limits: Prefixes = ("ngram", "min_contained_words", "suspects")
+    if case.detail.get("rule") == "paraphrase":
+        limits: Prefixes = ("ngram", "min_coverage", "paraphrase", "suspects")
+    elif case.reason in (IN_REVIEW, "suspect"):
+        limits = ("ngram", "min_contained_words", "suspects")
     elif case.detail.get("threshold") == 1.0:
         limits = ()  # an equal text needs none
     else:
@@ -263,6 +265,8 @@ def would_decide_alike(leaf: Leaf, value: Any, other: Any) -> bool:
         "dedup.near.threshold",
         "decontaminate.min_coverage",
         "decontaminate.min_contained_words",
+        "decontaminate.paraphrase.threshold",
+        "dedup.semantic.threshold",
     ):
         return bool(value >= other)
     if name.startswith("min_") and leaf.path.startswith("filter."):

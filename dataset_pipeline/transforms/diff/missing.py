@@ -164,7 +164,7 @@ class Missing:
         is_waiting = row["reason"] == IN_REVIEW and REVIEW_COLUMNS.get(step, "") not in row
         if (is_waiting or step == RELEASE) and "reviews" in contents:
             return REVIEW, "the reviews were changed"
-        is_copy = row["reason"] in ("exact", "near", "same_after_cleaning") or step == RELEASE
+        is_copy = row["reason"] in ("exact", "near", "semantic", "same_after_cleaning") or step == RELEASE
         if is_copy and "annotations" in contents:
             return ANNOTATION, "the annotations were changed: of it or of the record that it meets"
         if step == RELEASE and self._relabelled.intersection(map(str, detail.get("others") or ())):

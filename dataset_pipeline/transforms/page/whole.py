@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dataset_pipeline.records import RELEASE, Split
 from dataset_pipeline.transforms import curve as curves
 from dataset_pipeline.transforms.amounts import Advice
+from dataset_pipeline.transforms.page.alike import AlikeFacts, alike_section
 from dataset_pipeline.transforms.page.diff import DiffFacts, diff_section
 from dataset_pipeline.transforms.page.parts import (
     bar_row,
@@ -31,7 +32,7 @@ from dataset_pipeline.transforms.page.parts import (
 )
 from dataset_pipeline.transforms.page.plots import Histogram, curve_svg, histogram_svg
 
-VERSION = 2
+VERSION = 3
 """Raised when the same facts make another page: what lies there is then written anew."""
 MAX_LABELS = 200
 """Labels that get a bar; the rest is counted."""
@@ -112,6 +113,8 @@ class PageFacts:
     diff_problem: str | None = None
     failures: Sequence[str] = ()
     """Checks that failed, a line each: of rows that the gate keeps out."""
+    alike: AlikeFacts | None = None
+    """Records that say the same in other words; None where nothing was looked at."""
 
 
 def page(facts: PageFacts) -> str:
@@ -124,6 +127,7 @@ def page(facts: PageFacts) -> str:
         _head(release, facts),
         _content(release),
         _funnel(release),
+        alike_section(facts.alike),
         _lengths(release.lengths) if release.lengths else "",
         _sources(release),
         _warnings(facts),
