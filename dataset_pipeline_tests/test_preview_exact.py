@@ -100,6 +100,12 @@ def test_a_change_of_dedup_is_told_through_all_steps(root):
 
 
 @pytest.mark.faults
+def test_semantic_duplicates_are_told_through_all_steps(root):
+    said = told(root, {**LOOSE, "dedup": {"semantic": {"threshold": 0.5, "same_numbers": False}}})
+    assert set(said.moves.filter(said.moves["step"] == "dedup")["reason_then"]) == {"semantic"}
+
+
+@pytest.mark.faults
 def test_one_side_of_a_contradiction_that_goes_frees_the_other(root):
     told(root, LOOSE)
     said = told(root, {"filter": {"input": {"min_words": 1, "max_symbol_share": 0.3}}})

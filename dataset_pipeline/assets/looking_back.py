@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from dataset_pipeline.assets import same_meaning
 from dataset_pipeline.assets.context import Context, Days, Work
 from dataset_pipeline.assets.parts import Arrived, arrived, carried, computed, rows_in, simple
 from dataset_pipeline.assets.undated import Undated
@@ -20,12 +21,11 @@ from dataset_pipeline.expectations.common import Audit
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import Split, Step
 from dataset_pipeline.spec.params import DedupParams, LabelParams, SplitParams
-from dataset_pipeline.storage import encoders, frames, history, split_lock
+from dataset_pipeline.storage import frames, history, split_lock
 from dataset_pipeline.text import rejected_side, with_sides
 from dataset_pipeline.transforms import assignment, dedup, split
 from dataset_pipeline.transforms.label import label_keys, label_records
 from dataset_pipeline.transforms.selection import contested
-from dataset_pipeline.transforms.semantic_verdicts import dedup_semantic
 
 
 def dedup_work(context: Context, undated: Undated, days: Days) -> Work:
@@ -50,7 +50,10 @@ def dedup_work(context: Context, undated: Undated, days: Days) -> Work:
         texts = frames.messages_of(context.warehouse, compared.to_list(), clean=False)
         table = dedup.dedup(texts, fingerprints, met, found.pairs, twins, params)
     else:
-        table = _with_semantic(context, fingerprints, before, params)
+        # Who says the same may be anybody: the texts of the range and of the whole history are held at once.
+        ids = [*fingerprints["record_id"], *before["record_id"]]
+        texts = frames.messages_of(context.warehouse, ids, clean=False)
+        table = same_meaning.table_of(context, fingerprints, before, texts, params)
     notes = (
         (
             f"{found.capped_buckets} buckets are filled by a shared template: up to {found.left_out} comparisons were left out",
@@ -60,17 +63,6 @@ def dedup_work(context: Context, undated: Undated, days: Days) -> Work:
     )
     handed = carried(table, records.every, "answer_key")
     return simple(context, Step.DEDUP, days, records.every, table, handed, {"history": before}, notes)
-
-
-def _with_semantic(
-    context: Context, fingerprints: pl.DataFrame, before: pl.DataFrame, params: DedupParams
-) -> pl.DataFrame:
-    """dedup's table where meaning counts too: the texts of the range and of the whole history are held at once."""
-    given = params.semantic.encoder if params.semantic is not None else None
-    named = encoders.load(context.project.root, given) if given is not None else None
-    ids = [*fingerprints["record_id"], *before["record_id"]]
-    texts = frames.messages_of(context.warehouse, ids, clean=False)
-    return dedup_semantic(fingerprints, before, texts, params, named, context.memo(Step.DEDUP))
 
 
 def label_work(context: Context, undated: Undated, days: Days) -> Work:

@@ -12,6 +12,7 @@ from typing import cast
 import polars as pl
 
 from dataset_pipeline.assets import previewing_reading as reading
+from dataset_pipeline.assets import same_meaning
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.recipes import Latest
 from dataset_pipeline.assets.undated import Undated
@@ -189,9 +190,13 @@ def follow_dedup(flow: Flow) -> None:
     met = members.join(several, on="bucket", how="semi")["position"].unique().sort()
     shared = prints["record_id"].gather(met)
     REPORTER.get().phase(Step.DEDUP, "verifying")
-    records = flow.collected(shared)
-    nothing = pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
-    table = dedup.dedup(records, prints, prints.clear(), nothing, records.clear(), params)
+    if params.semantic is None:
+        records = flow.collected(shared)
+        nothing = pl.DataFrame(schema={"record_id": pl.String, "other_id": pl.String})
+        table = dedup.dedup(records, prints, prints.clear(), nothing, records.clear(), params)
+    else:
+        every = flow.collected(prints["record_id"])
+        table = same_meaning.table_of(flow.after, prints, prints.clear(), every, params)
     flow.deduplicated = table
     now = reading.verdicts(flow.warehouse, Step.DEDUP)
     differing = moves(Step.DEDUP, now, table)["record_id"]
@@ -200,7 +205,7 @@ def follow_dedup(flow: Flow) -> None:
 
 def _dedup_prints(flow: Flow, params: DedupParams) -> pl.DataFrame:
     """dedup.FINGERPRINT of everything collected: stored ones where they are of the same making."""
-    own = set(flow.changed(Step.DEDUP)) - {"near"}
+    own = set(flow.changed(Step.DEDUP)) - {"near", "semantic"}
     was, near_ = cast(DedupParams, flow.before.params[Step.DEDUP]).near, params.near
     if not own and (was.bands, was.rows, was.seed) == (near_.bands, near_.rows, near_.seed):
         columns = ", ".join(f"d.{name}" for name in dedup.FINGERPRINT if name != "source_rank")
