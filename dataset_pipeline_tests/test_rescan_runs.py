@@ -69,6 +69,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     release_run_lock(tmp_path / "project" / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 def test_rescan_run_says_what_is_left_and_the_night_does_it_once_and_tells_the_owners(
     project: Project,
 ) -> None:

@@ -195,12 +195,18 @@ def _curve(context: Context, rows: pl.DataFrame, params: ReleaseParams) -> curve
     return replace(found, train_rows=parts[Split.TRAIN].height) if found.points else found
 
 
-def _alike(context: Context) -> AlikeFacts:
+FEWEST_COMPARED = 100
+"""Of fewer records the report does not count who says the same: a person reads them sooner than an encoder is fitted."""
+
+
+def _alike(context: Context) -> AlikeFacts | None:
     """What dedup.semantic would find among the first records that dedup keeps and whose texts are still there."""
     params = cast(DedupParams, context.params[Step.DEDUP])
     joined = f"""FROM main."{Step.DEDUP}" d JOIN main."{Step.INGEST}" i ON i.record_id = d.record_id AND i.day = d.day
         WHERE d.kept AND i.messages IS NOT NULL"""
     kept = int(context.warehouse.query(f"SELECT count(*) AS n {joined}")["n"].item())
+    if kept < FEWEST_COMPARED:
+        return None
     rows = context.warehouse.query(
         f"""SELECT d.record_id, d.answer_key, i.messages, i.prompt_turns, i.rejected {joined}
         ORDER BY d.day, i.source_rank, d.record_id LIMIT {REPORTED}"""
