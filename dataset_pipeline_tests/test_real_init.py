@@ -114,6 +114,7 @@ def test_real_init_old_encodings_are_guessed_and_said_to_be(folder: Path, tmp_pa
         assert f"encoding {encoding}: the file is not UTF-8" in result.stdout
 
 
+@pytest.mark.faults
 def test_real_init_no_file_ends_in_a_traceback(folder: Path, tmp_path: Path) -> None:
     skipped = ("SHA256SUMS",)
     sources = [
