@@ -56,7 +56,7 @@ test-loaders: env $(LOADERS:%=.venv-loaders/%/.ready) ## releases read by TRL, L
 	$(BIN)/pytest -m "loaders$(if $(DATASET_PIPELINE_REAL_DATA),, and not real_data)"
 
 test-servers: env ## tests against a database and an object store that they start on 127.0.0.1
-	$(BIN)/pytest -m servers -n 2 --dist loadfile
+	$(BIN)/pytest -m "servers and not faults" -n 2 --dist loadfile
 
 test-faults: env ## long fault injection
 	$(BIN)/pytest -m "faults$(if $(DATASET_PIPELINE_REAL_DATA),, and not real_data)"

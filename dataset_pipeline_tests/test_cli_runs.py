@@ -68,6 +68,7 @@ def test_cli_init_from_a_file_writes_a_spec_that_reads_it(tmp_path: Path, layout
     assert context.warehouse.table("rejects").height == 0
 
 
+@pytest.mark.faults
 def test_cli_init_from_a_file_runs_to_its_release(tmp_path: Path) -> None:
     name, data, _, _ = LAYOUTS["chat"]
     (tmp_path / name).write_bytes(data)

@@ -249,6 +249,7 @@ def test_killed_between_any_two_steps_the_next_run_ends_the_same(whole: Whole, t
     assert [p.name for p in (root / "releases").iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.faults
 def test_killed_while_running_the_next_run_ends_the_same(whole: Whole, tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "killed")
     moments = random.Random(1)

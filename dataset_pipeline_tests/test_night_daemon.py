@@ -126,6 +126,7 @@ mutation ($params: ExecutionParams!) {
 
 
 @pytest.mark.servers
+@pytest.mark.faults
 def test_backfill_in_the_ui_over_chosen_days_leaves_the_bytes_of_the_command(tmp_path: Path) -> None:
     root = small.make_project(tmp_path / "ui", {"schedule": {"cron": NEVER}})
     command(root)

@@ -141,6 +141,7 @@ def test_second_night_of_the_same_day_publishes_nothing(copied: Path) -> None:
     assert small.open_project(copied).warehouse.query(count).item() == before
 
 
+@pytest.mark.faults
 def test_night_without_a_file_publishes_its_day_and_makes_no_new_release(copied: Path) -> None:
     """Else a month of quiet nights would push every release out of those that are kept."""
     before = [path.name for path in sorted((copied / "releases").iterdir())]

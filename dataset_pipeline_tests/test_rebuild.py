@@ -48,6 +48,7 @@ def rebuild(root: Path) -> Result:
     return result
 
 
+@pytest.mark.faults
 def test_rebuild_of_the_same_inputs_gives_every_byte_and_touches_nothing(copied: Path) -> None:
     before = files_of(copied)
     result = rebuild(copied)

@@ -63,6 +63,7 @@ def texts(context: Context) -> dict[str, int]:
 # --- whose text goes ----------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_retention_takes_texts_of_dropped_records_that_do_not_wait(root, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     planted(root, RETENTION)
@@ -109,6 +110,7 @@ def test_retention_boundary_day_is_kept_until_it_is_older(root, monkeypatch):
     assert set(lost["day"]) == {DAYS[0]}
 
 
+@pytest.mark.faults
 def test_retention_absent_keeps_every_text(root, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     planted(root)
@@ -119,6 +121,7 @@ def test_retention_absent_keeps_every_text(root, monkeypatch):
     assert texts(context) == before
 
 
+@pytest.mark.faults
 def test_retention_that_died_is_finished_by_the_next(root, monkeypatch):
     small_project.switch_gates_off(monkeypatch)
     planted(root, RETENTION)

@@ -58,6 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     release_run_lock(folder / "warehouse.duckdb")
 
 
+@pytest.mark.faults
 def test_rollback_holds_until_the_spec_changes(made: Made, tmp_path: Path) -> None:
     copy = made.copy(tmp_path)
     result = call("rollback", copy.path, copy.old[:8])

@@ -159,6 +159,7 @@ def frame_of(rows: list[tuple]) -> pl.DataFrame:
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=24))
+@pytest.mark.faults
 def test_semantic_equals_a_plain_loop(rows):
     records = frame_of(rows)
     assert verdicts(judged(records, params(threshold=0.9), Letters())) == reference(records, 0.9)

@@ -58,6 +58,7 @@ def _reset(computed: Computed) -> None:
     computed.update(dict.fromkeys(computed, 0))
 
 
+@pytest.mark.faults
 def test_threshold_changed_and_changed_back_measures_nothing_again_and_computes_only_what_comes_back(
     whole: Whole, computed: Computed, tmp_path: Path
 ) -> None:
