@@ -180,24 +180,23 @@ def _parquet(rows: list[dict[str, Any]], path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("bench.jsonl", jsonl(ROWS)),
-        ("bench.jsonl.gz", gzip.compress(jsonl(ROWS))),
-        ("bench.json", json.dumps(ROWS, indent=1).encode()),
-        ("lines.json", jsonl(ROWS)),
-        ("top.json", json.dumps({"examples": ROWS}).encode()),
-        (
-            "task.json",
-            json.dumps({"name": "birds", "keywords": ["birds"], "examples": ROWS, "metrics": []}).encode(),
-        ),
-        ("bench.csv", csv_bytes(ROWS)),
-        ("bench.tsv", csv_bytes(ROWS).replace(b",", b"\t")),
-    ],
-)
-def test_eval_layouts_are_found_in_every_usual_file(tmp_path: Path, name: str, data: bytes) -> None:
-    found = items(read(tmp_path, name, data))
+USUAL_FILES = {
+    "bench.jsonl": jsonl(ROWS),
+    "bench.jsonl.gz": gzip.compress(jsonl(ROWS)),
+    "bench.json": json.dumps(ROWS, indent=1).encode(),
+    "lines.json": jsonl(ROWS),
+    "top.json": json.dumps({"examples": ROWS}).encode(),
+    "task.json": json.dumps(
+        {"name": "birds", "keywords": ["birds"], "examples": ROWS, "metrics": []}
+    ).encode(),
+    "bench.csv": csv_bytes(ROWS),
+    "bench.tsv": csv_bytes(ROWS).replace(b",", b"\t"),
+}
+
+
+@pytest.mark.parametrize("name", USUAL_FILES)
+def test_eval_layouts_are_found_in_every_usual_file(tmp_path: Path, name: str) -> None:
+    found = items(read(tmp_path, name, USUAL_FILES[name]))
     assert sorted(text for _, text, _ in found) == TEXTS and {answer for *_, answer in found} == {"18", "3"}
 
 
