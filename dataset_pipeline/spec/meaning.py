@@ -13,7 +13,7 @@ from typing import Any
 
 from dataset_pipeline.errors import Problem
 from dataset_pipeline.spec.formats import format_problems, may_bring_turns
-from dataset_pipeline.spec.licences import rights_problems
+from dataset_pipeline.spec.licences import licensing, rights_problems
 from dataset_pipeline.spec.models import Spec
 from dataset_pipeline.spec.places import place_problems
 from dataset_pipeline.spec.reading import FORMAT_BY_SUFFIX, Readable
@@ -259,14 +259,14 @@ def _paths_meet(source_path: str, set_path: str) -> bool:
 
 def licence_problem(expression: str) -> str | None:
     """Why `expression` is no SPDX licence expression, or None."""
-    from license_expression import ExpressionError, get_spdx_licensing
+    from license_expression import ExpressionError
 
-    licensing = get_spdx_licensing()
+    spdx = licensing()
     try:
-        parsed = licensing.parse(expression, validate=False, strict=False)
+        parsed = spdx.parse(expression, validate=False, strict=False)
         unknown = [
             key
-            for key in licensing.unknown_license_keys(parsed)
+            for key in spdx.unknown_license_keys(parsed)
             if not re.fullmatch(r"(DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+", key)
         ]
     except (ExpressionError, ValueError, TypeError, AttributeError):

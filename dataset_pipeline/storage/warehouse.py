@@ -63,6 +63,7 @@ WAIT_VARIABLE = "DATASET_PIPELINE_WAIT_SECONDS"
 DEFAULT_WAIT_SECONDS = 20.0
 _RETRY_SECONDS = 0.05
 _ONE_CHECKPOINT = "CHECKPOINT"
+_ATTACHED = "warehouse"
 _BOUNDED = "SET memory_limit = '512MB'"
 """For moving rows, which needs no more: by default DuckDB takes what it can get, up to most of the machine."""
 
@@ -78,6 +79,7 @@ class Warehouse:
             else float(os.environ.get(WAIT_VARIABLE, DEFAULT_WAIT_SECONDS))
         )
         self._reader: duckdb.DuckDBPyConnection | None = None
+        self._idle: list[duckdb.DuckDBPyConnection] = []
 
     def exists(self) -> bool:
         return self.path.exists()
@@ -95,11 +97,11 @@ class Warehouse:
             raise WarehouseVersion(unreadable(self.path, found))
         while True:
             try:
-                connection = duckdb.connect(str(self.path), read_only=read_only)
+                connection = self._attached() if read_only else duckdb.connect(str(self.path))
                 break
             except duckdb.Error as error:
                 text = str(error)
-                if "different configuration" in text:
+                if "different configuration" in text or "file handle conflict" in text:
                     raise AssertionError(
                         "the warehouse is read and written at once in this process"
                     ) from None
@@ -118,7 +120,32 @@ class Warehouse:
                 raise WarehouseVersion(unreadable(self.path, str(error))) from None
             raise
         finally:
+            if read_only:
+                self._detach(connection)
+            else:
+                connection.close()
+
+    def _attached(self) -> duckdb.DuckDBPyConnection:
+        """The file in an instance of DuckDB that is kept: starting one takes 10 ms, opening the file 1.5 (measured)."""
+        kept = self._idle.pop() if self._idle else None
+        connection = kept or duckdb.connect(config={"temp_directory": f"{self.path}.tmp"})
+        place = str(self.path).replace("'", "''")
+        try:
+            connection.execute(f"ATTACH '{place}' AS {_ATTACHED} (READ_ONLY, TYPE duckdb)")
+            connection.execute(f"USE {_ATTACHED}")
+        except duckdb.Error:
             connection.close()
+            raise
+        return connection
+
+    def _detach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        try:
+            connection.execute("USE memory")
+            connection.execute(f"DETACH {_ATTACHED}")
+        except duckdb.Error:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _busy(self, text: str) -> str:
         found = re.search(r"held in (.+?) \(PID (\d+)\)", text)
@@ -182,7 +209,7 @@ class Warehouse:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """One connection for all queries inside: opening one takes 12 ms (measured). Nothing may be written inside.
+        """One connection for all queries inside, and one state of the file. Nothing may be written inside.
 
         For queries that follow each other at once: nobody else can write while it is open.
         """
