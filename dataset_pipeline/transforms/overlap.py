@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from dataset_pipeline.transforms.hash_lookup import HashLookup
 from dataset_pipeline.transforms.shingles import (
     Hashes,
     Indices,
@@ -39,24 +40,25 @@ FOUND: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Sorted distinct hashes, with a bit table in front that turns most others away."""
+    """Distinct hashes, ascending, with a bit table in front that turns most others away."""
 
     hashes: Hashes
     table: npt.NDArray[np.bool_]
+    lookup: HashLookup
 
     @classmethod
     def of(cls, hashes: Hashes) -> Vocabulary:
         table = np.zeros(1 << FILTER_BITS, dtype=bool)
         table[hashes & np.uint64(len(table) - 1)] = True
-        return cls(ascending(hashes), table)
+        distinct = ascending(hashes)
+        return cls(distinct, table, HashLookup.of(distinct))
 
     def find(self, values: Hashes) -> tuple[Indices, Indices]:
         """Where in `values` known hashes stand, and their numbers in the vocabulary."""
         at = np.flatnonzero(self.table[values & np.uint64(len(self.table) - 1)])
-        numbers = np.searchsorted(self.hashes, values[at])
-        numbers[numbers == len(self.hashes)] = 0
-        known = self.hashes[numbers] == values[at] if len(self.hashes) else np.zeros(len(at), dtype=bool)
-        return at[known], numbers[known]
+        numbers = self.lookup.find(values[at])
+        is_known = numbers >= 0
+        return at[is_known], numbers[is_known]
 
 
 @dataclass(frozen=True)

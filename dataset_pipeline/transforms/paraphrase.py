@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from dataset_pipeline.transforms.blocks import in_order
 from dataset_pipeline.transforms.overlap import Vocabulary
 from dataset_pipeline.transforms.paraphrase_terms import (
     Floats,
@@ -43,6 +44,8 @@ FOUND: dict[str, pl.DataType | type[pl.DataType]] = {"row": pl.Int64, "item": pl
 
 ROWS_AT_ONCE = 20_000
 """Texts compared at a time: bounds memory, changes no result."""
+_TEXTS_AT_ONCE = 1 << 10
+"""Texts whose shared terms with all items are held at a time by a thread."""
 CANDIDATES = 8
 """Items per text that are scored."""
 _RARE_SHARE = 0.35
@@ -149,21 +152,24 @@ class Paraphrases:
         held = csr_matrix((np.ones(len(term)), (owner, term)), shape=shape)
         held.sum_duplicates()
         held.data = self.terms.weights[held.indices]
+        parts = [held[lo : lo + _TEXTS_AT_ONCE] for lo in range(0, len(words), _TEXTS_AT_ONCE)]
+        found = list(in_order(self._nearest, parts))
+        texts = [text + number * _TEXTS_AT_ONCE for number, (text, _) in enumerate(found)]
+        nothing = np.empty(0, np.int64)
+        return np.concatenate([nothing, *texts]), np.concatenate([nothing, *(item for _, item in found)])
+
+    def _nearest(self, held: csr_matrix) -> tuple[Indices, Indices]:
+        """Of texts as weighed rare terms: text and item, as `_candidates` gives them."""
         shared: Any = held @ self.postings
-        lengths = np.diff(shared.indptr)
-        text = np.repeat(np.arange(len(words), dtype=np.int64), lengths)
-        most = np.zeros(len(words))
-        filled = np.flatnonzero(lengths)
-        if len(filled):
-            most[filled] = np.maximum.reduceat(shared.data, shared.indptr[:-1][filled])
-        enough = np.maximum(0.5 * most, _LEAST_SHARED * self.terms.unknown)
-        near = np.flatnonzero(shared.data >= enough[text])
-        # A text that shares too little with every item has no candidate at all.
-        text, item, weight = text[near], shared.indices[near].astype(np.int64), shared.data[near]
+        # Most texts share a term with hundreds of items, and enough with none: those that do are few.
+        near = np.flatnonzero(shared.data >= _LEAST_SHARED * self.terms.unknown)
+        text = np.searchsorted(shared.indptr, near, side="right") - 1
+        item, weight = shared.indices[near].astype(np.int64), shared.data[near]
         order = np.lexsort((item, -weight, text))
-        text, item = text[order], item[order]
-        place = np.arange(len(text)) - np.searchsorted(text, text)
-        return text[place < CANDIDATES], item[place < CANDIDATES]
+        text, item, weight = text[order], item[order], weight[order]
+        first = np.searchsorted(text, text)
+        kept = (weight >= 0.5 * weight[first]) & (np.arange(len(text)) - first < CANDIDATES)
+        return text[kept], item[kept]
 
     def measured(self, words: Ragged, threshold: float = 0.0) -> dict[str, Any]:
         """What the score is made of, for each text and view of a candidate item; row, item.

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dataset_pipeline import text
+from dataset_pipeline.transforms.hash_lookup import HashLookup
 from dataset_pipeline.transforms.overlap import Vocabulary
 from dataset_pipeline.transforms.shingles import Ragged, ascending, mix, offsets_of, spread, tokens
 from dataset_pipeline.transforms.words import Hashes, Indices, word_hash
@@ -126,6 +127,7 @@ class Terms:
     unknown: float
     forms: Hashes
     numbers: Indices
+    lookup: HashLookup
 
     @classmethod
     def of(cls, texts: pl.Series, owners: Indices, items: int) -> Terms:
@@ -160,6 +162,7 @@ class Terms:
             float(np.log(everything / (BACKGROUND * _RARE + 0.5))),
             hashes[order],
             np.fromiter(forms.values(), dtype=np.int64, count=len(forms))[order],
+            HashLookup.of(hashes[order]),
         )
 
     def read(self, texts: pl.Series) -> Ragged:
@@ -168,10 +171,9 @@ class Terms:
 
     def find(self, words: Hashes) -> Indices:
         """The term of each word, -1 for unknown ones."""
-        at = np.searchsorted(self.forms, words)
-        at[at == len(self.forms)] = 0
-        found = self.numbers[at]
-        found[self.forms[at] != words] = -1
+        places = self.lookup.find(words)
+        found = self.numbers[places]
+        found[places < 0] = -1
         return found
 
 
