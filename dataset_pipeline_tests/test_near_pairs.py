@@ -83,7 +83,7 @@ def test_near_pairs_a_shared_template_costs_no_more_than_its_cap_and_says_so():
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=6))
 def test_distinct_counts_and_sets_are_those_of_python(lists):
-    values = [[number * 0x9E3779B97F4A7C15 % 2**64 for number in row] for row in lists]
+    values = [[number * 0x9E3779B97F4A7C15 % 2**54 << 10 for number in row] for row in lists]
     flat = [value for row in values for value in row]
     rows = shingles.Ragged(
         pl.Series(flat, dtype=pl.UInt64).to_numpy(), shingles.offsets_of(pl.Series(map(len, values), dtype=pl.Int64).to_numpy())
@@ -95,12 +95,15 @@ def test_distinct_counts_and_sets_are_those_of_python(lists):
     ] == [sorted(set(row)) for row in values]
 
 
-def test_distinct_of_values_that_differ_in_their_last_bits_only_are_two_ascending():
+def test_distinct_of_values_that_differ_in_their_last_bits_only_are_one():
     rows = shingles.Ragged(
-        pl.Series([9, 8, 9, 1 << 63], dtype=pl.UInt64).to_numpy(),
+        pl.Series([2056, 2049, 9, 1 << 63], dtype=pl.UInt64).to_numpy(),
         shingles.offsets_of(pl.Series([4], dtype=pl.Int64).to_numpy()),
     )
-    assert shingles.distinct(rows).values.tolist() == [8, 9, 1 << 63]
+    found = shingles.distinct(rows)
+    assert found.values.tolist() == [0, 2048, 1 << 63]
+    assert shingles.distinct_counts(rows).tolist() == [3]
+    assert (found.values & shingles.KEPT_BITS).tolist() == found.values.tolist()
 
 
 @given(
@@ -112,6 +115,8 @@ def test_touching_is_sharing_a_key(history, asked):
     wanted = {key for keys in asked for key in keys}
     expected = [bool(keys) and not wanted.isdisjoint(keys) for keys in history]
     assert near_history.touching(*frames).tolist() == expected
+    in_chunks = pl.concat([frames[0][:2], frames[0][2:]], rechunk=False)
+    assert near_history.touching(in_chunks, frames[1]).tolist() == expected
 
 
 def test_met_keeps_whole_buckets_and_equal_keys_in_order():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_pipeline import text
-from dataset_pipeline.transforms import blocks, words
+from dataset_pipeline.transforms import blocks, characters, words
 
 
 def spelled_out(values: list[str]) -> list[list[int]]:
@@ -53,12 +55,39 @@ def test_words_of_every_script_of_the_basic_plane_are_those_of_the_regular_expre
     assert found(values) == spelled_out(values)
 
 
+def test_characters_read_one_by_one_fold_the_same_beside_letters_of_any_kind():
+    """Every character of Unicode that is not read together with its neighbours, between Latin, Hangul and Indic letters."""
+    codes = np.array([code for code in range(0x110000) if not 0xD800 <= code < 0xE000], dtype=np.uint32)
+    signs = characters.signs(codes)
+    alone = (signs & characters.WITH_OTHERS) == 0
+    assert alone.sum() > 0.9 * sum(unicodedata.category(chr(code)) != "Cn" for code in codes)
+    becomes = [
+        chr(sign & int(characters.CODE)) if sign >= characters.IS_WORD else " "
+        for sign in signs[alone].tolist()
+    ]
+    for before, after in ("ae", "가a", "ㄱक", "εᄀ"):
+        texts = pl.Series([f"{before}{chr(code)}{after}" for code in codes[alone].tolist()])
+        expected = pl.Series([f"{before}{middle}{after}" for middle in becomes])
+        said = pl.DataFrame({"texts": texts, "expected": expected}).select(
+            text.folded(pl.all()).str.extract_all(text.WORD)
+        )
+        assert said.filter(pl.col("texts") != pl.col("expected")).height == 0
+
+
 @pytest.mark.parametrize("chars_at_once", [3, 8, 64])
 def test_words_longer_than_a_block_keep_their_hash_and_others_theirs(chars_at_once, monkeypatch):
     monkeypatch.setattr(words, "CHARS_AT_ONCE", chars_at_once)
     monkeypatch.setattr(words, "_own", threading.local())
     values = ["abcdefgh" * 9 + " abc", "hgfedcba" * 9, "abc", "É" * 50 + " é", "a" * 7 + " " + "a" * 8]
     assert found(values) == spelled_out(values)
+
+
+@given(st.text(alphabet="ab ", min_size=20, max_size=200), st.integers(2, 9))
+def test_words_cut_by_a_block_are_not_taken_for_their_letters_in_another_order(value, chars_at_once):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "CHARS_AT_ONCE", chars_at_once)
+        patch.setattr(words, "_own", threading.local())
+        assert found(["ab ba aab aba baa", value]) == spelled_out(["ab ba aab aba baa", value])
 
 
 def test_words_table_that_is_full_begins_anew_and_slots_that_clash_are_told_apart(monkeypatch):
@@ -87,3 +116,10 @@ def test_in_order_gives_results_in_the_order_of_the_parts_and_the_fault_of_one()
     assert list(blocks.in_order(double, list(range(50)))) == [2 * n for n in range(50)]
     with pytest.raises(ValueError, match="77"):
         list(blocks.in_order(double, list(range(100))))
+
+
+def test_in_order_within_in_order_ends():
+    def inner(part: int) -> int:
+        return sum(blocks.in_order(lambda n: n * part, [1, 2, 3]))
+
+    assert list(blocks.in_order(inner, list(range(40)))) == [6 * n for n in range(40)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import common
+import datasketch  # noqa: F401 - like the peers' own, its import is not timed
 import polars as pl
 
 from dataset_pipeline.spec.models import Near

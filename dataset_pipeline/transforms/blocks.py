@@ -8,8 +8,10 @@ NumPy lets go of the interpreter's lock while it computes, so threads are enough
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -18,8 +20,9 @@ import polars as pl
 T = TypeVar("T")
 Part = TypeVar("Part")
 
-BYTES_AT_ONCE = 1 << 18
+BYTES_AT_ONCE = 1 << 20
 """Bytes of a block of texts; a longer text is a block by itself."""
+_NAME = "blocks"
 _AHEAD = 4
 """Blocks per thread that are begun before the first result is taken: bounds memory."""
 
@@ -40,22 +43,26 @@ def blocks(texts: pl.Series, size: int = BYTES_AT_ONCE) -> list[pl.Series]:
 
 def in_order(function: Callable[[Part], T], parts: list[Part]) -> Iterator[T]:
     """`function` of each part, in the order of the parts, computed by as many threads as there are cores."""
-    workers = min(_cores(), len(parts))
-    if workers < 2:
+    if _cores() < 2 or len(parts) < 2 or threading.current_thread().name.startswith(_NAME):
         yield from map(function, parts)
         return
-    with ThreadPoolExecutor(workers, "blocks") as pool:
-        begun: list[Future[T]] = []
-        try:
-            for part in parts:
-                begun.append(pool.submit(function, part))
-                if len(begun) > workers * _AHEAD:
-                    yield begun.pop(0).result()
-            while begun:
+    begun: list[Future[T]] = []
+    try:
+        for part in parts:
+            begun.append(_pool().submit(function, part))
+            if len(begun) > _cores() * _AHEAD:
                 yield begun.pop(0).result()
-        finally:
-            for future in begun:
-                future.cancel()
+        while begun:
+            yield begun.pop(0).result()
+    finally:
+        for future in begun:
+            future.cancel()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that stay: what each remembers of words is made once in the life of a process."""
+    return ThreadPoolExecutor(_cores(), _NAME)
 
 
 def _cores() -> int:

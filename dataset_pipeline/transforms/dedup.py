@@ -237,7 +237,8 @@ def _sets_of(ids: pl.Series, records: pl.DataFrame, what: str, params: DedupPara
         return sets
     hashes = found["shingle_hashes"]
     lengths = hashes.list.len().fill_null(0).to_numpy().astype(np.int64)
-    values = hashes.explode().drop_nulls().to_numpy().astype(np.uint64)
+    # Those of an earlier version have all their bits.
+    values = hashes.explode().drop_nulls().to_numpy().astype(np.uint64) & shingles.KEPT_BITS
     both = shingles.concat([sets, shingles.Ragged(values, shingles.offsets_of(lengths))])
     places = np.arange(found.height, dtype=np.int64)
     return both.take(np.where(hashes.is_not_null().to_numpy(), places + found.height, places))

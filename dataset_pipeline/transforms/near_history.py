@@ -6,7 +6,7 @@ Lives here: turning all others away, at the cost of a look at each key. Keep out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,30 +35,34 @@ def touching(bands: pl.Series, asked: pl.Series) -> npt.NDArray[np.bool_]:
 
     A table of bits turns most of them away, so that a day against years of history costs a look at each key.
     """
-    wanted = ascending(_flat(asked))
+    wanted = ascending(_flat(asked.rechunk()))
     table = np.zeros(1 << _TABLE_BITS, dtype=bool)
     table[wanted & np.uint64(len(table) - 1)] = True
-    flat = _flat(bands)
-    lengths = bands.list.len().fill_null(0).to_numpy().astype(np.int64)
-
-    def look(part: tuple[int, int]) -> Indices:
-        keys = flat[slice(*part)]
-        at = np.flatnonzero(table[keys & np.uint64(len(table) - 1)])
-        places = np.searchsorted(wanted, keys[at])
-        places[places == len(wanted)] = 0
-        found_at: Indices = at[wanted[places] == keys[at]] + part[0]
-        return found_at
-
     found = np.zeros(len(bands), dtype=bool)
-    if len(wanted):
-        ends = np.cumsum(lengths)
-        parts = [(lo, lo + _KEYS_AT_ONCE) for lo in range(0, len(flat), _KEYS_AT_ONCE)]
-        for at in in_order(look, parts):
-            found[np.searchsorted(ends, at, side="right")] = True
+    start = 0
+    for chunk in bands.get_chunks() if len(wanted) else []:
+        ends = np.cumsum(chunk.list.len().fill_null(0).to_numpy().astype(np.int64))
+        for at in _known(_flat(chunk), wanted, table):
+            found[start + np.searchsorted(ends, at, side="right")] = True
+        start += len(chunk)
     return found
 
 
+def _known(flat: Hashes, wanted: Hashes, table: npt.NDArray[np.bool_]) -> Iterator[Indices]:
+    """Where in `flat` wanted keys stand."""
+
+    def look(start: int) -> Indices:
+        keys = flat[start : start + _KEYS_AT_ONCE]
+        at = np.flatnonzero(table[keys & np.uint64(len(table) - 1)])
+        places = np.searchsorted(wanted, keys[at])
+        places[places == len(wanted)] = 0
+        found_at: Indices = at[wanted[places] == keys[at]] + start
+        return found_at
+
+    return in_order(look, list(range(0, len(flat), _KEYS_AT_ONCE)))
+
+
 def _flat(bands: pl.Series) -> Hashes:
-    """All keys, end to end, without a copy where they already lie so."""
-    flat: Hashes = bands.drop_nulls().rechunk().explode(empty_as_null=False).to_numpy()
+    """All keys, end to end, without a copy where they already lie so: in one chunk."""
+    flat: Hashes = bands.drop_nulls().explode(empty_as_null=False).to_numpy()
     return flat

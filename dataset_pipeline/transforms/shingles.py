@@ -120,15 +120,18 @@ def ngrams(words: Ragged, n: int) -> Ragged:
     return Ragged(hashes[spread(words.offsets[:-1], lengths)], offsets_of(lengths))
 
 
-_ROWS_AT_ONCE = 1 << 10
+_OWNER_BITS = 10
+KEPT_BITS = np.uint64(2**64 - 2**_OWNER_BITS)
+"""Bits of a value that a set keeps."""
+_ROWS_AT_ONCE = 1 << _OWNER_BITS
 _VALUES_AT_ONCE = 1 << 17
 
 
 def _packed(rows: Ragged, lo: int, hi: int) -> Hashes:
-    """Rows lo … hi - 1, at most _ROWS_AT_ONCE: the row in the first ten bits of each value, its own first 54 behind them."""
+    """Rows lo … hi - 1, at most _ROWS_AT_ONCE: the row in the first bits of each value, its own first bits behind them."""
     owners = np.repeat(np.arange(hi - lo, dtype=np.uint64), rows.lengths[lo:hi])
-    shift = np.uint64(_ROWS_AT_ONCE.bit_length() - 1)
-    return (owners << (np.uint64(64) - shift)) | (rows.values[rows.offsets[lo] : rows.offsets[hi]] >> shift)
+    values = rows.values[rows.offsets[lo] : rows.offsets[hi]] >> np.uint64(_OWNER_BITS)
+    return (owners << np.uint64(64 - _OWNER_BITS)) | values
 
 
 def _runs(rows: Ragged) -> list[tuple[int, int]]:
@@ -146,28 +149,20 @@ def distinct_counts(rows: Ragged) -> Indices:
     """How many distinct values each row has. Values that agree in their first 54 bits count as one."""
     counts = [np.empty(0, np.int64)]
     for lo, hi in _runs(rows):
-        packed = _packed(rows, lo, hi)
-        packed.sort()
-        firsts = packed[np.flatnonzero(np.diff(packed, prepend=~packed[:1]))]
-        owners = (firsts >> np.uint64(64 - _ROWS_AT_ONCE.bit_length() + 1)).astype(np.int64)
+        packed = ascending(_packed(rows, lo, hi))
+        owners = (packed >> np.uint64(64 - _OWNER_BITS)).astype(np.int64)
         counts.append(np.bincount(owners, minlength=hi - lo))
     return np.concatenate(counts)
 
 
 def distinct(rows: Ragged) -> Ragged:
-    """Each row as a set: its distinct values, ascending."""
+    """Each row as a set: KEPT_BITS of its distinct values, ascending. Values that agree in these are one."""
     parts = []
     for lo, hi in _runs(rows):
-        values = rows.values[rows.offsets[lo] : rows.offsets[hi]]
-        owners = np.repeat(np.arange(hi - lo, dtype=np.int64), rows.lengths[lo:hi])
-        # The row is known of the order alone: rows stay where they are.
-        ordered = values[np.argsort(_packed(rows, lo, hi))]
-        if np.any((ordered[1:] < ordered[:-1]) & (owners[1:] == owners[:-1])):
-            # Two values that differ only behind their first 54 bits.
-            ordered = values[np.lexsort((values, owners))]
-        first = np.ones(len(ordered), dtype=bool)
-        first[1:] = (owners[1:] != owners[:-1]) | (ordered[1:] != ordered[:-1])
-        parts.append(Ragged(ordered[first], offsets_of(np.bincount(owners[first], minlength=hi - lo))))
+        packed = ascending(_packed(rows, lo, hi))
+        owners = (packed >> np.uint64(64 - _OWNER_BITS)).astype(np.int64)
+        counts = np.bincount(owners, minlength=hi - lo)
+        parts.append(Ragged(packed << np.uint64(_OWNER_BITS), offsets_of(counts)))
     return concat(parts)
 
 

@@ -14,22 +14,26 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from dataset_pipeline import text
+from dataset_pipeline.transforms import characters
 
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+_Reader: TypeAlias = Callable[[pl.Series], tuple[Hashes, Indices]]
 Characters = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 """ASCII bytes, or code points."""
 
-CHARS_AT_ONCE = 1 << 18
-"""Characters of a block: its running sums stay in the processor's second cache; changes no result."""
+CHARS_AT_ONCE = 1 << 20
+"""Characters of a block. Smaller ones make NumPy calls so short that threads wait for each other; changes no result."""
 
 _BASE = 0xD1342543DE82EF95
 """Odd, so that it has an inverse modulo 2⁶⁴; a multiplier with a good spectrum (Steele and Vigna, arXiv 2001.05304)."""
@@ -50,10 +54,6 @@ def _powers(base: int) -> Hashes:
     values = np.full(CHARS_AT_ONCE, base, dtype=np.uint64)
     values[0] = 1
     return np.multiply.accumulate(values)
-
-
-def _is_word(characters: pl.Series) -> Bools:
-    return characters.str.contains(f"^{text.WORD}$").to_numpy().astype(bool)
 
 
 def _slots(keys: Hashes) -> Hashes:
@@ -131,13 +131,13 @@ class _Words:
 
     def word(self, number: int) -> str:
         """One word, as text."""
-        characters = self.folded[self.starts[number] : self.ends[number]]
-        return characters.tobytes().decode("ascii" if characters.dtype == np.uint8 else "utf-32-le")
+        codes = self.folded[self.starts[number] : self.ends[number]]
+        return codes.tobytes().decode("ascii" if codes.dtype == np.uint8 else "utf-32-le")
 
 
 def _ascii_tables() -> tuple[bytes, bytes]:
-    characters = pl.Series([chr(code) for code in range(_ASCII)])
-    is_word = _is_word(characters).tobytes() + bytes(256 - _ASCII)
+    every = pl.Series([chr(code) for code in range(_ASCII)])
+    is_word = characters.are_word(every).tobytes() + bytes(256 - _ASCII)
     return bytes(range(256)).lower(), is_word
 
 
@@ -148,8 +148,7 @@ _LOWER, _ASCII_WORD = _ascii_tables()
 def _polynomials(folded: Characters, starts: Indices, ends: Indices) -> Hashes:
     """Σ character · base^i over the characters of each word, i counted from the word's beginning.
 
-    A text longer than a block is summed up a stretch at a time; a word that goes on in the next one is a polynomial of
-    its pieces.
+    A text longer than a block is summed up a stretch at a time; a word may go on in the next one.
     """
     inverses: Hashes = _own.inverses
     powers: Hashes = _own.powers
@@ -162,61 +161,86 @@ def _polynomials(folded: Characters, starts: Indices, ends: Indices) -> Hashes:
         here = slice(int(begun), int(ended))
         first, last = np.maximum(starts[here] - lo, 0), np.minimum(ends[here] - lo, len(part))
         pieces = (sums[last] - sums[first]) * inverses[first]
-        found[here] = found[here] * np.uint64(_BASE) + pieces
+        if len(pieces) and starts[begun] < lo:
+            pieces[:1] *= np.uint64(pow(_BASE, lo - int(starts[begun]), 1 << 64))
+        found[here] += pieces
     return found
 
 
-def _block(texts: pl.Series, is_ascii: bool) -> tuple[Hashes, Indices]:
-    """Hashes of all words of these texts, end to end, and how many each has."""
+def _hashed(folded: Characters, is_word: Bools, lengths: pl.Series) -> tuple[Hashes, Indices]:
+    """Hashes of all words of some texts, end to end, and how many each has.
+
+    folded, is_word: the characters of the texts, with a separator around each; lengths: how many each text has.
+    """
     table = _table()
-    if not is_ascii:
-        texts = texts.to_frame("text").select(text.folded(pl.col("text"))).to_series()
-    joined = _SEPARATOR + (texts.str.join(_SEPARATOR).item() or "") + _SEPARATOR
-    folded, is_word = _ascii(joined) if is_ascii else _wide(joined)
     edges = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
     starts, ends = edges[0::2], edges[1::2]
     words = _Words(_polynomials(folded, starts, ends), starts, ends, folded)
-    lengths = (texts.str.len_bytes() if is_ascii else texts.str.len_chars()).to_numpy()
     # A text ends before the separator at its bound.
-    bounds = np.cumsum(lengths.astype(np.int64) + 1)
-    return table.hashes(words), np.diff(np.searchsorted(starts, bounds), prepend=0)
+    return table.hashes(words), np.diff(np.searchsorted(starts, _bounds(lengths)), prepend=0)
 
 
-def _ascii(joined: str) -> tuple[Characters, Bools]:
-    """Lower-cased bytes, and which of them are of words."""
-    raw = joined.encode("ascii")
+def _bounds(lengths: pl.Series) -> Indices:
+    bounds: Indices = np.cumsum(lengths.to_numpy().astype(np.int64) + 1)
+    return bounds
+
+
+def _joined(texts: pl.Series) -> str:
+    return _SEPARATOR + (texts.str.join(_SEPARATOR).item() or "") + _SEPARATOR
+
+
+def _codes(texts: pl.Series) -> characters.Codes:
+    return np.frombuffer(_joined(texts).encode("utf-32-le"), dtype=np.uint32)
+
+
+def _ascii(texts: pl.Series) -> tuple[Hashes, Indices]:
+    """Words of texts of ASCII alone, which are read as bytes."""
+    raw = _joined(texts).encode("ascii")
     is_word = np.frombuffer(raw.translate(_ASCII_WORD), dtype=np.bool_)
-    return np.frombuffer(raw.translate(_LOWER), dtype=np.uint8), is_word
+    folded = np.frombuffer(raw.translate(_LOWER), dtype=np.uint8)
+    return _hashed(folded, is_word, texts.str.len_bytes())
 
 
-def _wide(joined: str) -> tuple[Characters, Bools]:
-    """Code points of folded text, and which of them are of words: those beyond ASCII are asked for by kind."""
-    codes = np.frombuffer(joined.encode("utf-32-le"), dtype=np.uint32)
-    is_word = np.zeros(max(int(codes.max(initial=0)) + 1, 256), dtype=bool)
-    is_word[:256] = np.frombuffer(_ASCII_WORD, dtype=np.bool_)
-    kinds = np.unique(codes[codes >= _ASCII])
-    if len(kinds):
-        is_word[kinds] = _is_word(pl.Series([chr(code) for code in kinds]))
-    return codes, is_word[codes]
+def _wide(texts: pl.Series) -> tuple[Hashes, Indices]:
+    """Words of texts in any script: folded sign by sign, but for texts with signs that fold together."""
+    signs = characters.signs(_codes(texts))
+    joining = np.flatnonzero(signs & characters.WITH_OTHERS)
+    if len(joining):
+        joins = np.zeros(len(texts), dtype=bool)
+        joins[np.searchsorted(_bounds(texts.str.len_chars()), joining)] = True
+        return _parted(texts, joins, _folded, _wide)
+    return _hashed(signs & characters.CODE, signs >= characters.IS_WORD, texts.str.len_chars())
+
+
+def _folded(texts: pl.Series) -> tuple[Hashes, Indices]:
+    folded = texts.to_frame("text").select(text.folded(pl.col("text"))).to_series()
+    codes = _codes(folded)
+    is_word = (characters.signs(codes) & characters.IS_WORD_ITSELF) != 0
+    return _hashed(codes, is_word, folded.str.len_chars())
+
+
+def _parted(texts: pl.Series, is_one: Bools, one: _Reader, other: _Reader) -> tuple[Hashes, Indices]:
+    """Some texts read in one way and the rest in another, their words in the order of the texts."""
+    if is_one.all():
+        return one(texts)
+    if not is_one.any():
+        return other(texts)
+    counts = np.empty(len(texts), dtype=np.int64)
+    ones, counts[is_one] = one(texts.filter(is_one))
+    others, counts[~is_one] = other(texts.filter(~is_one))
+    hashes = np.empty(int(counts.sum()), dtype=np.uint64)
+    of_one = np.repeat(is_one, counts)
+    hashes[of_one], hashes[~of_one] = ones, others
+    return hashes, counts
 
 
 def words_of(texts: pl.Series) -> tuple[Hashes, Indices]:
     """The words of texts as hashes, end to end in text order, and how many each text has.
 
     texts: String, without nulls; about CHARS_AT_ONCE characters of them are handed in at a time (more is right too, and
-    slower). Those of ASCII alone, most of English, are read as bytes; the others are folded first.
+    slower). Those of ASCII alone, most of English, are read as bytes.
     """
     if not len(texts):
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     is_ascii = (texts.str.len_bytes() == texts.str.len_chars()).to_numpy()
-    if is_ascii.all():
-        return _block(texts, True)
-    if not is_ascii.any():
-        return _block(texts, False)
-    counts = np.empty(len(texts), dtype=np.int64)
-    plain, counts[is_ascii] = _block(texts.filter(is_ascii), True)
-    other, counts[~is_ascii] = _block(texts.filter(~is_ascii), False)
-    hashes = np.empty(int(counts.sum()), dtype=np.uint64)
-    of_plain = np.repeat(is_ascii, counts)
-    hashes[of_plain], hashes[~of_plain] = plain, other
-    return hashes, counts
+    return _parted(texts, is_ascii, _ascii, _wide)
