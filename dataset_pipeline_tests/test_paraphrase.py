@@ -58,6 +58,10 @@ ITEMS = {"bakery": BAKERY, "code": CODE, "ferry": FERRY, "orchard": ORCHARD, "ta
 WANTED = Paraphrase()
 
 
+def search(among: Paraphrases, texts: pl.Series, min_words: int, threshold: float) -> pl.DataFrame:
+    return among.search(among.read(texts), min_words, threshold)
+
+
 def index(**items: str) -> Paraphrases:
     frame = pl.DataFrame(
         {"item": range(len(items)), "text": list(items.values()), "label": [None] * len(items)},
@@ -69,7 +73,7 @@ def index(**items: str) -> Paraphrases:
 
 
 def told(*texts: str, threshold: float = 0.5) -> list[tuple[int, str]]:
-    found = index(**ITEMS).search(pl.Series(texts, dtype=pl.String), 20, threshold)
+    found = search(index(**ITEMS), pl.Series(texts, dtype=pl.String), 20, threshold)
     return [(row, list(ITEMS)[item]) for row, item, _ in found.rows()]
 
 
@@ -140,14 +144,14 @@ def test_paraphrase_reworded_items_are_found_and_others_are_not():
 
 
 def test_paraphrase_items_themselves_are_found_with_the_highest_scores():
-    found = index(**ITEMS).search(pl.Series(list(ITEMS.values())), 20, 0.5)
+    found = search(index(**ITEMS), pl.Series(list(ITEMS.values())), 20, 0.5)
     assert found["item"].to_list() == found["row"].to_list() == [0, 1, 2, 3, 4]
     assert found["score"].min() > 0.99
 
 
 def test_paraphrase_other_numbers_score_lower():
     other = FERRY_REWORDED.replace("48", "61").replace("17", "33").replace("doubled", "tripled")
-    searched = index(**ITEMS).search(pl.Series([FERRY_REWORDED, other]), 20, 0.01)
+    searched = search(index(**ITEMS), pl.Series([FERRY_REWORDED, other]), 20, 0.01)
     scores = dict(searched.select("row", "score").rows())
     assert scores.get(1, 0.0) < scores[0]
 
@@ -167,24 +171,24 @@ def test_paraphrase_an_item_counts_with_its_answer():
     items = pl.DataFrame({"item": [0], "text": ["Explain the tank."], "label": [TANK]})
     found = Paraphrases.of(items, 20)
     assert found is not None
-    assert found.search(pl.Series(["Explain the tank.\n\n" + TANK]), 20, 0.5)["item"].to_list() == [0]
+    assert search(found, pl.Series(["Explain the tank.\n\n" + TANK]), 20, 0.5)["item"].to_list() == [0]
 
 
 def test_paraphrase_same_in_any_order_and_chunk(monkeypatch):
     texts = pl.Series([SAME_SUBJECT, FERRY_REWORDED, "", None, BAKERY, "x " * 50, CODE_REWORDED])
-    whole = index(**ITEMS).search(texts, 20, 0.2)
+    whole = search(index(**ITEMS), texts, 20, 0.2)
     monkeypatch.setattr(paraphrase, "ROWS_AT_ONCE", 2)
-    assert index(**ITEMS).search(texts, 20, 0.2).equals(whole)
-    turned = index(**ITEMS).search(texts.reverse(), 20, 0.2).with_columns(row=6 - pl.col("row")).sort("row")
+    assert search(index(**ITEMS), texts, 20, 0.2).equals(whole)
+    turned = search(index(**ITEMS), texts.reverse(), 20, 0.2).with_columns(row=6 - pl.col("row")).sort("row")
     assert turned.equals(whole)
 
 
 def test_paraphrase_threshold_prunes_nothing_that_passes():
     texts = pl.Series([*ITEMS.values(), FERRY_REWORDED, SAME_SUBJECT, CODE_REWORDED])
-    every = index(**ITEMS).search(texts, 20, 1e-9)
+    every = search(index(**ITEMS), texts, 20, 1e-9)
     for threshold in (0.1, 0.5, 0.9):
         kept = every.filter(pl.col("score") >= threshold)
-        assert index(**ITEMS).search(texts, 20, threshold).equals(kept)
+        assert search(index(**ITEMS), texts, 20, threshold).equals(kept)
 
 
 # --- the step -----------------------------------------------------------------------------

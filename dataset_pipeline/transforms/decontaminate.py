@@ -1,7 +1,7 @@
 """Records that hold what the protected sets hold: evaluation items and the handwritten examples.
 
-Lives here: what of a record is compared with the protected texts, and the verdict. Keep out:
-n-gram search (`overlap`), rewordings (`paraphrase`), reading evaluation sets, other notions of alike (`near`).
+Lives here: comparing a record's texts with the protected ones, and the verdict. Keep out: which texts these are
+(`compared_views`), n-gram search (`overlap`), rewordings (`paraphrase`), reading evaluation sets, other notions of alike (`near`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import polars as pl
 from dataset_pipeline import text
 from dataset_pipeline.records import IN_REVIEW, MESSAGES, TABLES, Step, conform
 from dataset_pipeline.spec.params import DecontaminateParams
+from dataset_pipeline.transforms.compared_views import all_views, words_of
 from dataset_pipeline.transforms.overlap import Index, contained, sequences
 from dataset_pipeline.transforms.paraphrase import FOUND, Paraphrases
 from dataset_pipeline.transforms.shingles import Ragged, tokens
@@ -50,90 +51,11 @@ class _Protected:
         return cls(items, words, Index.of(words, params.ngram), sequences(words), told)
 
 
-def _views(records: pl.DataFrame, answers_are_labels: bool, prefix: str) -> pl.DataFrame:
-    """The compared texts of each record: number, view, is_searched, text; null and empty ones left out.
-
-    Views are prompt, answer, whole and message_0, message_1, … An answer that is a label is no text
-    of its own: an evaluation item may well be called like a label. Of a preference pair also rejected and
-    whole_rejected (prompt and rejected); its messages count on after the last of `messages`.
-    """
-    sides = text.with_sides(records.select("number", *text.SIDED)).with_columns(text.rejected_side(records))
-    whole = text.whole(pl.col("prompt"), pl.col("answer"))
-    named = {"prompt": pl.col("prompt")} if answers_are_labels else {
-        "whole": whole, "prompt": pl.col("prompt"), "answer": pl.col("answer"),
-    }  # fmt: skip
-    # Wholes are searched for n-grams: their sides alone can hold none that the whole lacks.
-    searched = {"prompt"} if answers_are_labels else {"whole", "whole_rejected"}
-    if _has_pairs(records):
-        rejected = pl.col("rejected_side")
-        is_pair = rejected.is_not_null()
-        named["whole_rejected"] = pl.when(is_pair).then(text.whole(pl.col("prompt"), rejected))
-        named["rejected"] = rejected
-    parts = [
-        sides.select(
-            "number", view=pl.lit(prefix + name), is_searched=pl.lit(name in searched), text=expression
-        )
-        for name, expression in named.items()
-    ]
-    turns = pl.col("messages").list.len() - (text.is_answered() & answers_are_labels).cast(pl.UInt32)
-    single = (
-        records.select("number", messages=_with_rejected(records, pl.col("messages").list.head(turns)))
-        .filter(pl.col("messages").list.len() > 0)
-        .with_columns(place=pl.int_ranges(pl.col("messages").list.len()))
-        .explode("messages", "place")
-        .select(
-            "number",
-            view=pl.lit(prefix + "message_") + pl.col("place").cast(pl.String),
-            is_searched=pl.lit(False),
-            text=pl.col("messages").struct.field("content"),
-        )
-    )
-    views = pl.concat([*parts, single]).filter(pl.col("text").is_not_null() & (pl.col("text") != ""))
-    # A message that is a whole side needs no second look; the first view of a text names it.
-    return views.unique(["number", "text"], keep="first", maintain_order=True)
-
-
-def _has_pairs(records: pl.DataFrame) -> bool:
-    return records["rejected"].null_count() < records.height
-
-
-def _with_rejected(records: pl.DataFrame, turns: pl.Expr, prefix: str = "") -> pl.Expr:
-    """The turns, and behind them those of a preference pair's worse side; null without turns."""
-    if not _has_pairs(records):
-        return turns
-    rejected = pl.col(f"{prefix}rejected")
-    return pl.when(rejected.is_null()).then(turns).otherwise(pl.concat_list(turns, rejected))
-
-
-def _changed(records: pl.DataFrame) -> pl.DataFrame:
-    """The records of which cleaning changed what is compared: most texts differ in nothing at all."""
-
-    def said(prefix: str) -> pl.Expr:
-        turns = _with_rejected(records, pl.col(f"{prefix}messages"), prefix)
-        contents = turns.list.eval(pl.element().struct.field("content"))
-        return contents.list.join("\n\n", ignore_nulls=True)
-
-    clean, collected = said(""), said("collected_")
-    edited = records.filter(clean.ne_missing(collected))
-    return edited.filter(text.comparison_text(clean).ne_missing(text.comparison_text(collected)))
-
-
-def _all_views(records: pl.DataFrame, answers_are_labels: bool) -> pl.DataFrame:
-    """Views of the cleaned text, and of the collected one where cleaning changed what is compared."""
-    changed = _changed(records)
-    collected = pl.concat([changed.select("number"), text.turns(changed, "collected_")], how="horizontal")
-    views = [
-        _views(records, answers_are_labels, ""),
-        _views(collected, answers_are_labels, "collected_"),
-    ]
-    return pl.concat(views).with_columns(rank=pl.int_range(pl.len(), dtype=pl.Int64))
-
-
 def _matches(records: pl.DataFrame, protected: _Protected, params: DecontaminateParams) -> pl.DataFrame:
     """The strongest match of each record that has any: number, view, item, strength, fraction, start, end."""
-    views = _all_views(records, params.answers_are_labels)
+    views = all_views(records, params.answers_are_labels)
     first = protected.items.unique("compared", keep="first", maintain_order=True).select("compared", "item")
-    every = tokens(views["text"])
+    every = words_of(views, tokens)
     # Folding is costly: only texts whose words are those of an item, and texts without any, are folded.
     may_equal = np.isin(sequences(every), protected.sequences)
     equal = (
@@ -213,7 +135,8 @@ def _paraphrases(views: pl.DataFrame, protected: _Protected, params: Decontamina
         found = pl.DataFrame(schema=FOUND)
     else:
         wanted = params.paraphrase
-        found = protected.paraphrases.search(told["text"], wanted.min_words, wanted.threshold)
+        words = words_of(views, protected.paraphrases.read)
+        found = protected.paraphrases.search(words, wanted.min_words, wanted.threshold)
     return found.join(told, on="row", maintain_order="left").with_columns(
         strength=pl.lit(PARAPHRASE, pl.Int32),
         # Rounded, so that a sum in another order on another machine gives the same table.

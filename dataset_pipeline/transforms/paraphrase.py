@@ -116,12 +116,15 @@ class Paraphrases:
             _postings(sets.terms, owners, items.height, is_rare),
         )  # fmt: skip
 
-    def search(self, texts: pl.Series, min_words: int, threshold: float) -> pl.DataFrame:
+    def read(self, texts: pl.Series) -> Ragged:
+        """The words of texts, as `search` takes them."""
+        return self.terms.read(spelled(texts))
+
+    def search(self, words: Ragged, min_words: int, threshold: float) -> pl.DataFrame:
         """FOUND: for each text the item that it most likely tells in other words, with a score of `threshold` or more.
 
         Texts of fewer than `min_words` words are not searched. Among equal scores the first item wins.
         """
-        words = self.terms.read(spelled(texts))
         found = [pl.DataFrame(schema=FOUND)]
         for lo in range(0, len(words), ROWS_AT_ONCE):
             hi = min(lo + ROWS_AT_ONCE, len(words))
