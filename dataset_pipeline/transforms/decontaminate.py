@@ -14,6 +14,7 @@ import polars as pl
 from dataset_pipeline import text
 from dataset_pipeline.records import IN_REVIEW, MESSAGES, TABLES, Step, conform
 from dataset_pipeline.spec.params import DecontaminateParams
+from dataset_pipeline.transforms.blocks import in_order
 from dataset_pipeline.transforms.compared_views import all_views, words_of
 from dataset_pipeline.transforms.overlap import Index, contained, sequences
 from dataset_pipeline.transforms.paraphrase import FOUND, Paraphrases
@@ -21,7 +22,7 @@ from dataset_pipeline.transforms.shingles import Ragged, tokens
 from dataset_pipeline.transforms.words import Hashes
 
 CHARS_AT_ONCE = 5_000_000
-"""Characters of records searched at a time: bounds memory, changes no result."""
+"""Characters of records searched at a time by a thread: bounds memory, changes no result."""
 
 EQUAL, COVERAGE, CONTAINED, PARAPHRASE, BELOW = range(5)
 """Strength of a match, strongest first. BELOW: some overlap, under the threshold: measured only."""
@@ -221,7 +222,7 @@ def decontaminate(
     ).with_row_index("number")
     items = _Protected.of(protected, params)
     chunks = _chunks(numbered) if items.items.height and numbered.height else [numbered.clear()]
-    found = pl.concat([_matches(chunk, items, params) for chunk in chunks])
+    found = pl.concat(list(in_order(lambda chunk: _matches(chunk, items, params), chunks)))
     suspect = {"review": IN_REVIEW, "drop": "suspect", "keep": None}[params.suspects]
     names = {
         EQUAL: "equal",
