@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +30,12 @@ SEED = 7
 
 
 class Item(NamedTuple):
-    """One evaluation item: its set, its number in it, what is asked."""
+    """One evaluation item: its set, its number in it, what is asked, and the answer where that is a text."""
 
     set: str
     item: str
     text: str
+    answer: str | None = None
 
 
 def questions(data: Path) -> dict[str, list[str]]:
@@ -52,8 +53,26 @@ def questions(data: Path) -> dict[str, list[str]]:
     }
 
 
-def items_of(name: str, texts: Iterable[str]) -> list[Item]:
-    return [Item(name, str(number), text) for number, text in enumerate(texts)]
+def answers(data: Path) -> dict[str, list[str]]:
+    """The answers of those sets that have texts for answers."""
+    return {
+        "gsm8k": [row["answer"] for row in lines_of(data / "gsm8k/test.jsonl.gz")],
+        "humaneval": [row["canonical_solution"] for row in lines_of(data / "humaneval/HumanEval.jsonl.gz")],
+    }
+
+
+def items_of(name: str, texts: Sequence[str], answered: Sequence[str] = ()) -> list[Item]:
+    known = [*answered, *[None] * (len(texts) - len(answered))]
+    return [
+        Item(name, str(number), text, answer)
+        for number, (text, answer) in enumerate(zip(texts, known, strict=True))
+    ]
+
+
+def sets_of(data: Path) -> dict[str, list[Item]]:
+    """The items of each evaluation set of the shared data."""
+    known = answers(data)
+    return {name: items_of(name, texts, known.get(name, ())) for name, texts in questions(data).items()}
 
 
 @dataclass(frozen=True)
@@ -80,9 +99,9 @@ def large(data: Path, count: int) -> tuple[list[Row], list[Item], set[int]]:
     sentences = sentences_of(data)
     rng.shuffle(sentences)
     held = sentences[: round(len(sentences) * HELD_OUT)]
-    items = [item for name, texts in questions(data).items() for item in items_of(name, texts)]
+    items = [item for held_items in sets_of(data).values() for item in held_items]
     for number in range(len({item.set for item in items}), SETS):
-        made = (" ".join(rng.sample(held, 3)) for _ in range(SET_ITEMS))
+        made = [" ".join(rng.sample(held, 3)) for _ in range(SET_ITEMS)]
         items += items_of(f"made{number}", made)
     # Of a template, sentences on both sides are nearly equal: then nobody could say what is rightly found.
     known = {gram for item in items for gram in _runs(item.text)}
@@ -113,7 +132,7 @@ def reformatted(text: str) -> str:
 
 def cases(data: Path) -> list[Case]:
     """What is known of the shared sets, and copies made of them."""
-    sets = {name: items_of(name, texts) for name, texts in questions(data).items()}
+    sets = sets_of(data)
     train = [Row(row["question"], row["answer"]) for row in lines_of(data / "gsm8k/train.jsonl.gz")]
     code = [
         Row(f"{row['instruction']}\n\n{row['input']}".strip(), row["response"])

@@ -135,8 +135,9 @@ def goal_table(told: Sequence[dict[str, Any]]) -> str:
             float(row["own_share"] or row["marked_share"]) for row in own if row["case"].endswith(ends)
         )
 
-    def named(case: str) -> float:
-        return next((float(row["own_share"] or 0.0) for row in own if row["case"].startswith(case)), 0.0)
+    def named(case: str) -> str:
+        row = next(row for row in own if row["case"].startswith(case))
+        return f"{row['marked_share']:.4f} ({row['own_share'] or 0.0:.4f} with their own item)"
 
     idioms = sum(row["contaminated"] for row in own if row["wanted"] == "idioms")
     wrong = max(row["marked_share"] for row in own if row["wanted"] in ("idioms", "clean"))
@@ -144,9 +145,9 @@ def goal_table(told: Sequence[dict[str, Any]]) -> str:
         ["copies, least share of any set", "1.000", f"{least(', copies', 'gsm8k train'):.4f}"],
         ["reformatted, least share of any set", "1.000", f"{least(', reformatted'):.4f}"],
         ["idioms contaminated, rows", "0", str(idioms)],
-        ["gsm8k rephrased", "0.92", f"{named('rephrase_gsm8k'):.4f}"],
-        ["humaneval rephrased, Python", "0.65", f"{named('humaneval_python'):.4f}"],
-        ["humaneval rephrased, JavaScript", "", f"{named('humaneval_js'):.4f}"],
+        ["gsm8k rephrased", "0.92", named("rephrase_gsm8k")],
+        ["humaneval rephrased, Python", "0.65", named("humaneval_python")],
+        ["humaneval rephrased, JavaScript", "", named("humaneval_js")],
         ["clean rows marked, largest share", "0.01", f"{wrong:.4f}"],
     ]
     return runners.markdown(["ours", "goal", "measured"], rows)

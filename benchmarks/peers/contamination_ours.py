@@ -36,10 +36,11 @@ def records(path: str) -> pl.DataFrame:
 
 def work(task: dict[str, Any], watch: common.Watch) -> dict[str, Any]:
     corpus = records(task["texts"])
-    items = pl.read_ndjson(task["items"], schema={"set": pl.String, "item": pl.String, "text": pl.String})
-    protected = items.select(
-        eval_set="set", eval_item="item", text="text", label=pl.lit(None, pl.String)
-    ).select(TABLES[PROTECTED].keys())
+    columns = ("set", "item", "text", "answer")
+    items = pl.read_ndjson(task["items"], schema=dict.fromkeys(columns, pl.String))
+    protected = items.select(eval_set="set", eval_item="item", text="text", label="answer").select(
+        TABLES[PROTECTED].keys()
+    )
     # By name, so that settings which come in later are the defaults of a spec here too.
     defaults = Decontaminate()
     shared = DecontaminateParams.model_fields.keys() & Decontaminate.model_fields.keys()
