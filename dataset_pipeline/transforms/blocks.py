@@ -1,8 +1,9 @@
-"""Texts cut into blocks that fit the processor's cache, worked on by all its cores, results in order.
+"""Texts cut into blocks, worked on by all cores, results in order.
 
 Lives here: cutting and the threads. Keep out: what is done with a block.
 
-NumPy lets go of the interpreter's lock while it computes, so threads are enough; their number changes no result.
+NumPy lets go of the interpreter's lock while it computes, so threads are enough where its calls are long; their number changes
+no result.
 """
 
 from __future__ import annotations

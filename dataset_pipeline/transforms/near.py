@@ -33,7 +33,7 @@ from dataset_pipeline.transforms.shingles import (
 Floats = npt.NDArray[np.float64]
 
 VALUES_AT_ONCE = 1 << 17
-"""Shingles per chunk of `signatures`: small enough to stay in the processor's cache."""
+"""Shingles per chunk of `signatures`: 512 kB, within the processor's second cache."""
 PAIRED_AT_ONCE = 4_000_000
 """Set members or candidate pairs held at a time, which bounds memory and changes no result."""
 
