@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -103,15 +104,19 @@ def test_pii_email_is_found_without_network(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_pii_failure_says_nothing_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        def analyze(self, text: str, **_: object) -> NoReturn:
-            raise ValueError(f"cannot read {text}")
+    def fail(text: str, *_: object, **__: object) -> NoReturn:
+        raise ValueError(f"cannot read {text}")
 
-    monkeypatch.setattr(pii, "_engine", lambda _: Broken())
-    with pytest.raises(RuntimeError, match="ValueError") as caught:
-        find_pii(["secret@example.com"], Pii())
-    assert "secret" not in str(caught.value)
-    assert caught.value.__suppress_context__
+    for part in ("recognizer", "engine"):
+        recognizer = SimpleNamespace(
+            supported_entities=["EMAIL_ADDRESS"], analyze=fail if part == "recognizer" else lambda *_: [1]
+        )
+        broken = SimpleNamespace(registry=SimpleNamespace(recognizers=[recognizer]), analyze=fail)
+        monkeypatch.setattr(pii, "_engine", lambda _, broken=broken: broken)
+        with pytest.raises(RuntimeError, match="ValueError") as caught:
+            find_pii(["secret@example.com"], Pii())
+        assert "secret" not in str(caught.value)
+        assert caught.value.__suppress_context__
 
 
 def test_pii_search_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -124,7 +129,7 @@ def test_pii_search_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
 PIECES = st.sampled_from(
     """
     0 1 4 5 9 12 30 41 0143 555 202 4111 1111 2001 db8 fe80 ffff DE89 DE89370400440532013000
-    + - . : :: @ ( ) / a x .com ssn call
+    + - . : :: @ ( ) / a x .com ssn call jo@ ' & ~@a. ::ffff: fe80:: 10.0.0.7
     """.split()  # noqa: SIM905
 )
 
@@ -133,7 +138,7 @@ PIECES = st.sampled_from(
 @given(st.lists(st.one_of(PIECES, st.just(" ")), min_size=3, max_size=24).map("".join))
 def test_pii_prefilter_loses_nothing(text: str) -> None:
     entities = tuple(entity for entity in sorted(ALL_ENTITIES) if entity != "PERSON")
-    everything = pii._found(text, entities, Pii().phone_regions)
+    everything = pii.analyzed(text, entities, Pii().phone_regions)
     assert {finding.entity for finding in everything} <= pii.possible_entities(text)
     assert find_pii([text], Pii()) == [everything]
 

@@ -62,16 +62,20 @@ FILE_NAME_AFTER = re.compile(
 )
 
 PHONE_RUN = re.compile(
-    r"(?<![\w.,/:+-])\(?(?<!\d)\d{1,15}\)?(?:[ ./-]{1,2}\(?\d{1,8}\)?){0,6}(?![\w:]|[.,/-]\d)"
+    r"(?<![\w/:+-])(?<!\w[.,])\(?(?<!\d)\d{1,15}\)?(?:[ ./-]{1,2}\(?\d{1,8}\)?){0,6}(?![\w:]|[.,/-]\d)"
 )
 PHONE_BEFORE = re.compile(
-    r"\b(?:(?:my|our|his|her|their)\s+number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|phones?|telephone|tel|cell(?:phone)?|mobile|mob|call|ring|dial|whatsapp|sms|fax|hotline|landline|"
+    r"\b(?:(?:my|our|his|her|their)\s+number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|"
+    r"(?:answer(?:s|ed|ing)?|pick(?:s|ed|ing)?\s+up)\s+(?:at|on)|(?:reachable|reached|contacted|available)\s+(?:at|under|via)|"
+    r"phones?|telephone|tel|cell(?:phone)?|mobile|mob|call|ring|dial|whatsapp|sms|fax|hotline|landline|"
     r"telefon|handy)\b\.?(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|under|via|please)\b\.?)*"
     r"\s*[:#=]*\s*$",
     re.IGNORECASE,
 )
 PHONE_AFTER = re.compile(r"(?:\s*[-(]\s*|[ \t]+)(?:fax|mobile|cell|office)\b", re.IGNORECASE)
 """The text before a number ends, or the text after it begins, by saying that it is a phone."""
+PHONE_KIND_AFTER = re.compile(r"(?:-|\s?\()(?:fax|phone|tel|mobile|cell|office|home|work)\b", re.IGNORECASE)
+"""What kind of phone it is, joined to the number: this tells of one run of digits too."""
 
 # Cards ------------------------------------------------------------------------------------------------
 

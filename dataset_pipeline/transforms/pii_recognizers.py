@@ -33,6 +33,7 @@ from dataset_pipeline.transforms.pii_formats import (
     NUMBERED_THING_BEFORE,
     PHONE_AFTER,
     PHONE_BEFORE,
+    PHONE_KIND_AFTER,
     PHONE_RUN,
     SEVEN_DIGITS,
     VERSION_AFTER,
@@ -88,8 +89,15 @@ class Phones(PhoneRecognizer):  # type: ignore[misc]
 
     def __init__(self, regions: tuple[str, ...]) -> None:
         super().__init__(name="phones", supported_regions=regions)
+        # Whether there is a phone at all is asked first, and then how sure it is: eight regions are searched once.
+        self._last: tuple[str, list[tuple[tuple[int, int], float]]] = ("", [])
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
+        spans = self._last[1] if self._last[0] == text else self._spans(text)
+        self._last = (text, spans)
+        return [_result(self, span, score) for span, score in spans]
+
+    def _spans(self, text: str) -> list[tuple[tuple[int, int], float]]:
         best: dict[tuple[int, int], float] = {}
         for region in self.supported_regions:
             for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
@@ -100,10 +108,13 @@ class Phones(PhoneRecognizer):  # type: ignore[misc]
                 best.setdefault((match.start, match.end), 0.75)
         for run in PHONE_RUN.finditer(text):
             before, is_grouped = _before(text, run.start()), not run.group().isdigit()
-            is_introduced = PHONE_BEFORE.search(before) or (is_grouped and PHONE_AFTER.match(text, run.end()))
+            is_named = PHONE_KIND_AFTER.match(text, run.end()) or (
+                is_grouped and PHONE_AFTER.match(text, run.end())
+            )
+            is_introduced = is_named or PHONE_BEFORE.search(before)
             if is_introduced and not self._is_other(run.group()):
                 best[run.span()] = max(0.6, best.get(run.span(), 0.0))
-        return [_result(self, span, score) for span, score in sorted(best.items()) if score > 0]
+        return [(span, score) for span, score in sorted(best.items()) if score > 0]
 
     def _score(self, text: str, match: phonenumbers.PhoneNumberMatch, region: str) -> float:
         raw = match.raw_string
