@@ -73,6 +73,7 @@ benchmark: env peers ## measure on the folder DATASET_PIPELINE_REAL_DATA names
 	$(BIN)/python -m benchmarks.refresh
 	$(BIN)/python -m benchmarks.near
 	$(BIN)/python -m benchmarks.contamination
+	$(BIN)/python -m benchmarks.personal
 
 format: env ## format the code
 	$(BIN)/ruff format .

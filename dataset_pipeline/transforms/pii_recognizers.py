@@ -72,6 +72,19 @@ class Emails(EmailRecognizer):  # type: ignore[misc]
         return bool(self._suffixes(pattern_text.rpartition("@")[2]).fqdn)
 
 
+class _Matcher(phonenumbers.PhoneNumberMatcher):
+    """libphonenumber's search, without parsing candidates of fewer digits than a phone of ours has.
+
+    What is left of such a candidate has as few, and nothing behind it could be joined to it: a candidate is as long as can be.
+    """
+
+    def _extract_match(self, candidate: str, offset: int) -> Any:
+        return super()._extract_match(candidate, offset) if SEVEN_DIGITS.search(candidate) else None
+
+    def _parse_and_verify(self, candidate: str, offset: int) -> Any:
+        return super()._parse_and_verify(candidate, offset) if SEVEN_DIGITS.search(candidate) else None
+
+
 class Phones(PhoneRecognizer):  # type: ignore[misc]
     """Phone numbers, scored by how much they are written like one.
 
@@ -100,10 +113,10 @@ class Phones(PhoneRecognizer):  # type: ignore[misc]
     def _spans(self, text: str) -> list[tuple[tuple[int, int], float]]:
         best: dict[tuple[int, int], float] = {}
         for region in self.supported_regions:
-            for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
+            for match in _Matcher(text, region, leniency=Leniency.VALID):
                 span = (match.start, match.end)
                 best[span] = max(self._score(text, match, region), best.get(span, 0.0))
-        for match in phonenumbers.PhoneNumberMatcher(text, None, leniency=Leniency.POSSIBLE):
+        for match in _Matcher(text, None, leniency=Leniency.POSSIBLE):
             if self._is_international(match.raw_string):
                 best.setdefault((match.start, match.end), 0.75)
         for run in PHONE_RUN.finditer(text):
