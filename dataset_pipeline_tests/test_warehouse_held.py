@@ -5,6 +5,8 @@ Lives here: waiting, and refusing with a remedy. Keep out: what a publish does (
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -46,6 +48,21 @@ def held(path: Path, read_only: bool) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_warehouse_that_was_read_can_be_read_in_a_forked_process(warehouse: Warehouse) -> None:
+    publish(warehouse, OLD)
+    assert warehouse.table(Step.LABEL).height == OLD.height
+    child = multiprocessing.get_context("fork").Process(target=_counted, args=(warehouse, OLD.height))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+
+
+def _counted(warehouse: Warehouse, height: int) -> None:
+    count = warehouse.query(f'SELECT count(*) AS n FROM main."{Step.LABEL}"')["n"].item()
+    os._exit(0 if count == height else 1)
 
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["writing", "reading"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
 import unicodedata
 
@@ -123,3 +125,16 @@ def test_in_order_within_in_order_ends():
         return sum(blocks.in_order(lambda n: n * part, [1, 2, 3]))
 
     assert list(blocks.in_order(inner, list(range(40)))) == [6 * n for n in range(40)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_order_goes_on_in_a_forked_process():
+    assert list(blocks.in_order(abs, [-1, -2, -3])) == [1, 2, 3]
+    child = multiprocessing.get_context("fork").Process(target=_negated)
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+
+
+def _negated() -> None:
+    assert list(blocks.in_order(abs, [-4, -5, -6])) == [4, 5, 6]

@@ -66,6 +66,11 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_cores(), _NAME)
 
 
+if hasattr(os, "register_at_fork"):
+    # Threads do not live on in a forked process.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def _cores() -> int:
     """Cores that this process may use: fewer than the machine has where it is held to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
