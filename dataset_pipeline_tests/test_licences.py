@@ -12,9 +12,10 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from license_expression import get_spdx_licensing
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from dataset_pipeline.spec.licences import licensing
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "dataset-pipeline"
@@ -106,16 +107,16 @@ def licence_of(name: str, package: Distribution) -> str | None:
 def is_spdx(expression: str) -> bool:
     if not re.fullmatch(r"[A-Za-z0-9.()+ -]{2,80}", expression):
         return False
-    licensing = get_spdx_licensing()
+    spdx = licensing()
     try:
-        return not licensing.unknown_license_keys(expression)
+        return not spdx.unknown_license_keys(expression)
     except Exception:  # the parser raises several unrelated types for what is no expression
         return False
 
 
 def is_allowed(expression: str, also: frozenset[str] = frozenset()) -> bool:
     """Whether the licences of an expression may be met: every side of AND, one side of OR."""
-    parsed = get_spdx_licensing().parse(expression)
+    parsed = licensing().parse(expression)
 
     def holds(part: object) -> bool:
         kind = type(part).__name__
