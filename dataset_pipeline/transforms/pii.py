@@ -22,21 +22,27 @@ import polars as pl
 
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.models import ALL_ENTITIES, Pii
-from dataset_pipeline.transforms.pii_formats import SEVEN_DIGITS, iban_spans
+from dataset_pipeline.transforms.pii_context import MIN_SCORE, TOKEN, is_supported, raised
+from dataset_pipeline.transforms.pii_formats import (
+    BROKEN_AT,
+    ENCODED_AT,
+    SEVEN_DIGITS_ON_LINES,
+    SPELLED_AT,
+    iban_spans,
+)
 from dataset_pipeline.transforms.pii_names import find_names
+from dataset_pipeline.transforms.pii_view import plain_view
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
 
-MIN_SCORE = 0.4
-"""Presidio's own floor for a finding that a context word supports."""
-
 _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(ALL_ENTITIES)})\]")
-_TOKEN = re.compile(r"\w+|\s+|[^\w\s]+")
 _DIGIT = re.compile(r"\d")
-_ADDRESS = re.compile(r"[\w+&%~-]@\w[\w-]*\.\w")
+_ADDRESS = re.compile(rf"[\w+&%~-]{BROKEN_AT}\w[\w-]*\.\w")
+_MARKED_AT = re.compile(rf"(?:{ENCODED_AT}|{SPELLED_AT})", re.IGNORECASE)
 _COLONS = re.compile(r"[0-9A-F]{4}:[0-9A-F:]|ffff:", re.IGNORECASE)
 _DOTTED_QUAD = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
+_AT_MARKS = ("%40", "u0040", "&#", "&c", "&C", "(", "[", "{")
 
 
 @dataclass(frozen=True, order=True)
@@ -50,19 +56,22 @@ class Finding:
 
 
 def possible_entities(text: str) -> frozenset[str]:
-    """The pattern entities that `text` can hold: for every other one, its recognizer finds nothing.
+    """The pattern entities that `text`, as `plain_view` gives it, can hold: for every other one, its recognizer finds nothing.
 
-    Necessary conditions of the recognizers: an address has its @ between a word and a domain with a dot; a phone seven
+    Necessary conditions of the recognizers: an address has its @ between a word and a domain with a dot, or one in a
+    writing that its marks tell; a phone seven
     digits with small gaps, a card and a social security number more; an IBAN its check digits; IPv4 three dots among
     digits; IPv6 two colons in a row, or six of them, and four hex digits before one or the prefix of a mapped IPv4.
     """
     possible = set()
-    if "@" in text and _ADDRESS.search(text):
+    if ("@" in text and _ADDRESS.search(text)) or (
+        any(mark in text for mark in _AT_MARKS) and _MARKED_AT.search(text)
+    ):
         possible.add("EMAIL_ADDRESS")
     if ("::" in text or text.count(":") >= 6) and _COLONS.search(text):
         possible.add("IP_ADDRESS")
     if _DIGIT.search(text):
-        if SEVEN_DIGITS.search(text):
+        if SEVEN_DIGITS_ON_LINES.search(text):
             possible |= {"PHONE_NUMBER", "CREDIT_CARD", "US_SSN"}
         if _DOTTED_QUAD.search(text):
             possible.add("IP_ADDRESS")
@@ -72,7 +81,7 @@ def possible_entities(text: str) -> frozenset[str]:
 
 
 FINDINGS = pl.List(pl.Struct({"start": pl.Int32, "end": pl.Int32, "entity": pl.String, "score": pl.Float64}))
-VERSION = 2
+VERSION = 3
 """Raised when a text's findings change: remembered ones are then not used."""
 
 
@@ -83,7 +92,7 @@ def find_pii(texts: list[str], params: Pii, memo: Memo = direct) -> list[list[Fi
     placeholders are left alone. Equal texts are searched once.
     """
     allowed = frozenset(params.entities) - {"PERSON"}
-    possible = {text: tuple(sorted(allowed & possible_entities(text))) for text in set(texts)}
+    possible = {text: tuple(sorted(allowed & possible_entities(plain_view(text)))) for text in set(texts)}
     searched = pl.Series(
         "text", sorted(text for text, entities in possible.items() if entities), dtype=pl.String
     )
@@ -125,11 +134,28 @@ def replaced(text: str, findings: Iterable[Finding]) -> str:
 
 
 def _found(text: str, entities: tuple[str, ...], phone_regions: tuple[str, ...]) -> list[Finding]:
-    """What `analyzed` finds, at less cost: most recognizers find nothing, and then no word around it matters."""
-    recognizers = {r.supported_entities[0]: r for r in _engine(phone_regions).registry.recognizers}
+    """What `analyzed` finds, at less cost: no engine, and of the text's words only those before a finding are read."""
+    recognizers, context = _recognizers(phone_regions)
+    found = []
     with _saying_nothing_of(text):
-        met = tuple(entity for entity in entities if recognizers[entity].analyze(text, [entity], None))
-    return analyzed(text, met, phone_regions) if met else []
+        for entity in entities:
+            recognizer = recognizers[entity]
+            for result in recognizer.analyze(text, [entity], None):
+                if is_supported(text, result.start, recognizer.context, context):
+                    result.score = raised(result.score)
+                if result.score >= MIN_SCORE:
+                    found.append(result)
+        found = _uncontained(found)
+    return resolved(text, (Finding(r.start, r.end, r.entity_type, round(r.score, 4)) for r in found))
+
+
+def _uncontained(found: list[Any]) -> list[Any]:
+    """Without what lies within another finding of its entity that is as sure."""
+    if len(found) < 2:
+        return found
+    from presidio_analyzer import EntityRecognizer
+
+    return EntityRecognizer.remove_duplicates(found)
 
 
 def analyzed(text: str, entities: tuple[str, ...], phone_regions: tuple[str, ...]) -> list[Finding]:
@@ -150,21 +176,28 @@ def _saying_nothing_of(text: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _engine(phone_regions: tuple[str, ...]) -> AnalyzerEngine:
-    """Presidio with exactly our recognizers and a blank spaCy pipeline: nothing is downloaded."""
+def _recognizers(phone_regions: tuple[str, ...]) -> tuple[dict[str, Any], frozenset[str]]:
+    """The recognizer of each entity that has one, and the context words of all of them."""
     # Presidio imports transformers where it is installed, which says on standard error that it has no PyTorch.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     for name in ("presidio-analyzer", "tldextract", "decision_process", "filelock"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    from dataset_pipeline.transforms.pii_recognizers import recognizer_of
+
+    made = {entity: recognizer_of(entity, phone_regions) for entity in ALL_ENTITIES if entity != "PERSON"}
+    return made, frozenset(word for recognizer in made.values() for word in recognizer.context or ())
+
+
+@lru_cache(maxsize=8)
+def _engine(phone_regions: tuple[str, ...]) -> AnalyzerEngine:
+    """Presidio with exactly our recognizers and a blank spaCy pipeline: nothing is downloaded."""
+    recognizers, context = _recognizers(phone_regions)
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
     from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 
-    from dataset_pipeline.transforms.pii_recognizers import recognizer_of
-
-    recognizers = [recognizer_of(entity, phone_regions) for entity in ALL_ENTITIES if entity != "PERSON"]
     return AnalyzerEngine(
-        registry=RecognizerRegistry(recognizers=recognizers, supported_languages=["en"]),
-        nlp_engine=_blank_nlp_engine(frozenset(word for r in recognizers for word in r.context or ())),
+        registry=RecognizerRegistry(recognizers=list(recognizers.values()), supported_languages=["en"]),
+        nlp_engine=_blank_nlp_engine(context),
         supported_languages=["en"],
         # Whole words: as parts of words, 'tel' is in 'hotel' and 'cell' in 'cancelled'.
         context_aware_enhancer=LemmaContextAwareEnhancer(
@@ -190,7 +223,7 @@ def _blank_nlp_engine(context: frozenset[str]) -> Any:
             nlp.max_length = sys.maxsize  # the limit guards parsers and taggers, of which there is none
 
             def tokens(text: str) -> Doc:
-                words = _TOKEN.findall(text)
+                words = TOKEN.findall(text)
                 return Doc(
                     nlp.vocab,
                     words=words,

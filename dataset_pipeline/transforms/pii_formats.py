@@ -7,20 +7,38 @@ from __future__ import annotations
 
 import re
 
-_PHONE_GAP = (
-    "[-x \u00a0\u2010-\u2015\u2212\u3000\u30fc\uff08\uff09\uff0d-\uff0f\uff3b\uff3d().\\[\\]/~\u2053\u223c]"
-)
+_PHONE_GAP = r"[-x ().\[\]/~\u2053\u223c\u30fc]"
 """What libphonenumber takes for punctuation within a number."""
 
 SEVEN_DIGITS = re.compile(rf"\d(?:{_PHONE_GAP}{{0,4}}\d){{6}}")
 """Every phone has seven digits with small gaps: shorter ones are extensions and short codes, and lead to
 no person. Cards and social security numbers have more, with smaller gaps."""
+SEVEN_DIGITS_ON_LINES = re.compile(rf"\d(?:(?:{_PHONE_GAP}|[\t\r\n>]){{0,6}}\d){{6}}")
+"""The same where lines end within the number."""
 
 DECIMAL = re.compile(r"\W*0\.\d|\d{1,2}\.\d+(?:\W+\d+)?\W*$")
-EXPRESSION = re.compile(r"(?!(?:1[-/])?\d{3}([-/])\d{3}\1\d{4}$)[1-9]\d*(?:\s*[-/]\s*\d+)+$|\d{4} \d{4}$")
+EXPRESSION = re.compile(
+    r"(?!(?:1[-/])?\d{3}[-/]\d{3}-\d{4}$|\d{3}/\d{3}/\d{4}$)[1-9]\d*(?:\s*[-/]\s*\d+)+$|\d{4} \d{4}$"
+)
 """A difference, a quotient or two years; the North American 3-3-4 is taken for a phone."""
+SSN_SHAPE = re.compile(r"\d{3}([- .])\d{2}\1\d{4}$")
+DOTTED_QUAD = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}$")
+"""Numbers of other kinds, in groups that no phone of usual writing has."""
 
-_GAP = "[ .\u00a0\u2010\u2011-]"
+_LINE_BREAK = r"[ \t]*\r?\n[ \t>]*"
+"""A line break with the blanks around it, and the marks of a quoted mail."""
+_GAP = rf"(?:[ .-]?{_LINE_BREAK}|[ .-])"
+"""What stands between the groups of a number; at its place the line may end.
+Texts are looked at as `pii_view.plain_view` gives them: all blanks and dashes are these."""
+
+# Addresses --------------------------------------------------------------------------------------------
+
+BROKEN_AT = rf"@(?:{_LINE_BREAK})?"
+ENCODED_AT = r"(?:%40|\\+u0040|&#0*64;|&#x0*40;|&commat;)"
+"""The @ in a link, in JSON, in a page."""
+SPELLED_AT = r"\s?(?:\(\s?(?:at|@)\s?\)|\[\s?(?:at|@)\s?\]|\{\s?(?:at|@)\s?\})\s?"
+SPELLED_DOT = r"\s?(?:\(\s?(?:dot|\.)\s?\)|\[\s?(?:dot|\.)\s?\]|\{\s?(?:dot|\.)\s?\})\s?"
+"""As people write addresses that no crawler shall find."""
 
 # Numbers ----------------------------------------------------------------------------------------------
 
@@ -48,8 +66,8 @@ NUMBERED_THING_BEFORE = re.compile(
 
 VERSION_BEFORE = re.compile(
     r"(?:\b(?:v|ver|versions?|releases?|released|builds?|rev|revisions?|firmware|driver|update[ds]?|patch|"
-    r"upgraded?|downgraded?|software|edition|section|chapter|clause|figure|step)\b\.?"
-    r"(?:\s+(?:no|number|to|from|is|was|of|with))?[\s:#=('\"-]*|[A-Za-z][-_]|\bv|[0-9]\.)$",
+    r"upgraded?|downgraded?|software|bios|uefi|edition|section|chapter|clause|figure|step)\b\.?"
+    r"(?:\s+(?:no|number|to|from|is|was|of|with))?(?:[\s(]+v?[0-9.]+[\s)]+(?:to|and|or))?[\s:#=('\"-]*|[A-Za-z][-_]|\bv|[0-9]\.)$",
     re.IGNORECASE,
 )
 VERSION_AFTER = re.compile(
@@ -64,14 +82,24 @@ FILE_NAME_AFTER = re.compile(
 PHONE_RUN = re.compile(
     r"(?<![\w/:+-])(?<!\w[.,])\(?(?<!\d)\d{1,15}\)?(?:[ ./-]{1,2}\(?\d{1,8}\)?){0,6}(?![\w:]|[.,/-]\d)"
 )
+PHONE_START = re.compile(r"[+(]?(?<![\w.,:/])\d[\d ()./-]*$")
+WITHIN_PHONE = re.compile(rf"(?<=[\d)-]){_LINE_BREAK}(?=\(?\d)")
+"""The number that a line ends with, and a break between digits."""
+
 PHONE_BEFORE = re.compile(
-    r"\b(?:(?:my|our|his|her|their)\s+number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|"
-    r"(?:answer(?:s|ed|ing)?|pick(?:s|ed|ing)?\s+up)\s+(?:at|on)|(?:reachable|reached|contacted|available)\s+(?:at|under|via)|"
+    r"(?<![^\W_])(?:(?:my|our|his|her|their)\s+number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|"
+    r"(?:answer(?:s|ed|ing)?|pick(?:s|ed|ing)?\s+up)\s+(?:at|on)|(?:reachable|reached|contacted|available)\s+(?:at|on|under|via)|"
     r"phones?|telephone|tel|cell(?:phone)?|mobile|mob|call|ring|dial|whatsapp|sms|fax|hotline|landline|"
-    r"telefon|handy)\b\.?(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|under|via|please)\b\.?)*"
-    r"\s*[:#=]*\s*$",
+    r"telefon|handy|ph|text|txt|text\s+messages?|mobil|rückruf|t[eé]l[eé](?:fono|phone)|m[oó]vil|portable|"
+    r"llam(?:a|e|ar|en|arme|arnos)(?:\s+al?)?|appele[rz](?:-(?:moi|nous))?(?:\s+(?:au|le))?)(?:_?(?:no|nr|number))?\b\.?"
+    r"(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|to|under|unter|via|au|al|please)\b\.?)*"
+    r"[\"'\\]*\s*[:#=]*\s*[\"'\\]*$",
     re.IGNORECASE,
 )
+PHONE_LETTER_BEFORE = re.compile(
+    r"(?:^|[\n|;,/\u00b7\u2022])[ \t]*[tpmcofwhd][.:]{1,2}[ \t]*$", re.IGNORECASE
+)
+"""T: M: F: and the like, as in signatures."""
 PHONE_AFTER = re.compile(r"(?:\s*[-(]\s*|[ \t]+)(?:fax|mobile|cell|office)\b", re.IGNORECASE)
 """The text before a number ends, or the text after it begins, by saying that it is a phone."""
 PHONE_KIND_AFTER = re.compile(r"(?:-|\s?\()(?:fax|phone|tel|mobile|cell|office|home|work)\b", re.IGNORECASE)
@@ -99,12 +127,25 @@ CARD_LENGTHS: tuple[tuple[re.Pattern[str], frozenset[int]], ...] = tuple(
 """Issuer prefix and the lengths its cards have."""
 
 
+COMMON_CARD = re.compile(r"3[47]\d{13}|4\d{15}|5[1-5]\d{14}|6011\d{12}")
+"""Of American Express, Visa, Mastercard and Discover, in the length that nearly all of them have."""
 CARD_SIZES = range(12, 20)
+MIN_ON_A_LINE = 4
+"""Digits of a number that stand on one line, where a line ends within it: below it they are other numbers."""
 
 
 def is_issued(digits: str) -> bool:
     """Whether an issuer has cards of this prefix and length."""
     return any(prefix.match(digits) and len(digits) in sizes for prefix, sizes in CARD_LENGTHS)
+
+
+def is_card_run(run: str) -> bool:
+    """Whether groups of digits are separated as on a card: all alike, and at most one line ends between them."""
+    gaps = re.findall(r"[^0-9]+", run)
+    broken = [gap for gap in gaps if "\n" in gap]
+    if len(broken) > 1 or len({gap for gap in gaps if "\n" not in gap}) > 1:
+        return False
+    return not broken or all(sum(map(str.isdigit, part)) >= MIN_ON_A_LINE for part in run.split(broken[0]))
 
 
 def has_card_groups(lengths: list[int]) -> bool:
@@ -113,7 +154,14 @@ def has_card_groups(lengths: list[int]) -> bool:
     if len(lengths) == 1:
         return True
     fours = all(length == 4 for length in lengths[:-1]) and 1 <= lengths[-1] <= 5 and len(lengths) >= 3
-    return fours or lengths in ([4, 6, 4], [4, 6, 5], [8, 8], [6, 13], [4, 12], [6, 10], [6, 7])
+    return fours or lengths in (
+        [4, 6, 4], [4, 6, 5], [8, 8], [6, 13], [4, 12], [6, 10], [6, 7], [4, 3, 3, 3]
+    )  # fmt: skip
+
+
+def has_rare_card_groups(lengths: list[int]) -> bool:
+    """Whether they may be a card's where an issuer has its number: a blank was left out, or a line ends."""
+    return len(lengths) in (2, 3) and min(lengths) >= 4
 
 
 def passes_luhn(digits: str) -> bool:
@@ -153,6 +201,9 @@ IBAN_LENGTHS: dict[str, int] = {
 _IBAN_STEP = re.compile(rf"{_GAP}?[A-Za-z0-9]")
 
 
+_IBAN_GROUPS = re.compile(r"[A-Z]{2}[0-9A-Z]+|[A-Z]{2}[0-9]{2}(?:[ -][0-9A-Z]{4})+(?:[ -][0-9A-Z]{1,3})?")
+
+
 def iban_end(text: str, start: int, length: int) -> int | None:
     """Where the IBAN of `length` characters ends that starts at `start`; None where it is cut or goes on.
 
@@ -168,17 +219,16 @@ def iban_end(text: str, start: int, length: int) -> int | None:
 
 
 def iban_spans(text: str) -> list[tuple[int, int]]:
-    """Where IBANs stand: a country that has them, its length, check digits, and at least half digits: words
-    in a row ('is 10 years …') pass the rest by chance."""
+    """Where IBANs stand: a country that has them, its length, check digits, and one run or groups of four; in other
+    groups at least half digits: words in a row ('is 10 years …') pass the rest by chance."""
     spans = []
     for start in IBAN_START.finditer(text):
         length = IBAN_LENGTHS.get(start.group("country").upper())
         end = iban_end(text, start.start(), length) if length else None
-        if end is not None and passes_mod97(text[start.start() : end]):
-            digits = len(re.findall("[0-9]", text[start.start() : end]))
-            if 2 * digits < (length or 0):
-                continue
-            spans.append((start.start(), end))
+        if end is not None and passes_mod97(written := text[start.start() : end]):
+            is_usual = _IBAN_GROUPS.fullmatch(written) is not None
+            if is_usual or 2 * sum(map(str.isdigit, written)) >= (length or 0):
+                spans.append((start.start(), end))
     return spans
 
 
