@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,7 +157,7 @@ def test_gate_engine_that_raises_fails_every_expectation_without_its_words(monke
     def broken(**_):
         raise RuntimeError(f"cannot read {MARKER}")
 
-    monkeypatch.setattr(gx, "get_context", broken)
+    monkeypatch.setattr(gx, "ExpectationSuite", broken)
     found = judged()
     assert failing(found) == {e.name for e in SUITE}
     assert all(
@@ -179,8 +182,35 @@ def test_gate_expectation_left_out_by_the_engine_fails(monkeypatch):
     from dataset_pipeline.expectations import gate
 
     whole = gate._built
-    monkeypatch.setattr(gate, "_built", lambda gxe, e: whole(gxe, e)[1:])
-    assert failing(judged()) == {e.name for e in SUITE}
+    monkeypatch.setattr(gate, "_built", lambda gxe, e, frame: whole(gxe, e, frame)[1:])
+    found = judged()
+    assert failing(found) == {e.name for e in SUITE}
+    assert all(j.observed == "the check could not be evaluated" for j in found.values())
+
+
+def test_gate_frames_are_let_go_of_once_they_are_judged(monkeypatch):
+    from dataset_pipeline.expectations import gate
+
+    handed = []
+    whole = gate._pandas_view
+
+    def seen(frame):
+        made = whole(frame)
+        handed.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(gate, "_pandas_view", seen)
+    assert not failing(judged())
+    assert failing(judged(gauges_=gauges(lost=[1, 0]))) == {"none_lost"}
+    gc.collect()
+    assert len(handed) == 4 and all(reference() is None for reference in handed)
+
+
+def test_gate_threads_that_judge_at_the_same_time_see_their_own_frames():
+    lost = [n % 2 for n in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: failing(judged(gauges_=gauges(lost=[n, 0]))), lost))
+    assert found == [{"none_lost"} if n else set() for n in lost]
 
 
 def test_gate_suite_is_judged_once_for_all_days(monkeypatch):
@@ -191,6 +221,19 @@ def test_gate_suite_is_judged_once_for_all_days(monkeypatch):
     monkeypatch.setattr(gx, "ExpectationSuite", lambda **given: calls.append(given["name"]) or whole(**given))
     judged()
     assert calls == ["rows", "gauges"]
+
+
+def test_gate_only_what_failed_is_asked_again_for_its_culprits(monkeypatch):
+    import great_expectations as gx
+
+    calls = []
+    whole = gx.ExpectationSuite
+    monkeypatch.setattr(
+        gx, "ExpectationSuite", lambda **given: calls.append(len(given["expectations"])) or whole(**given)
+    )
+    found = judged(rows_=rows(word=["yes", "odd", "no"]))
+    assert calls == [5, 1, 2]
+    assert found["words_allowed"].record_ids == ("r01",)
 
 
 # --- what only warns ----------------------------------------------------------------------

@@ -186,7 +186,7 @@ def test_gate_check_engine_raises_nothing_published_rows_stay_checks_recorded(st
         raise RuntimeError("the check engine is broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(gx, "get_context", broken)
+        patch.setattr(gx, "ExpectationSuite", broken)
         with pytest.raises(
             GateClosed, match=r"dedup.ids_unique: the check could not be evaluated \(RuntimeError\)"
         ):
