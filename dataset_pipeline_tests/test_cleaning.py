@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset_pipeline.transforms import cleaning
@@ -24,7 +24,10 @@ ZWJ, ZWNJ = "\u200d", "\u200c"
         pytest.param("one\r\ntwo\rthree\u2028four", "one\ntwo\nthree\nfour", {"newlines": 3}, id="newlines"),
         pytest.param("a\x00b\x07c\td", "abc\td", {"control": 2}, id="control"),
         pytest.param("\x1b[31mred\x1b[0m", "red", {"control": 2}, id="terminal"),
-        pytest.param("\ufeffin\u00advi\u200bsi\u202eble", "invisible", {"invisible": 4}, id="invisible"),
+        pytest.param("\ufeffin\u00advi\u200bsible", "invisible", {"invisible": 3}, id="invisible"),
+        pytest.param("admin\u202etxt.exe\u202c", "admintxt.exe", {"bidirectional": 2}, id="bidirectional"),
+        pytest.param("p\u0430yp\u0430l", "paypal", {"confusable": 2}, id="confusable"),
+        pytest.param("\ufdd0no\U0001ffff character", "no character", {"control": 2}, id="noncharacter"),
         pytest.param("cafe\u0301", "café", {"nfc": 1}, id="nfc"),
         pytest.param("&am\u200bp;", "&", {"entities": 1, "invisible": 1}, id="two_passes"),
     ],
@@ -38,10 +41,11 @@ def test_cleaning_one_fault_is_mended_and_counted(text: str, expected: str, coun
     [
         "\u201cquoted\u201d, it\u2019s",
         "\ufb01ne ligature",
-        "\uff26\uff35\uff2c\uff2c width",
+        "\uff21 wide letter alone",
         "definately teh best",
         "this&not that; AT&T",
         "<p>a &amp; b</p>",
+        "the vowels \u00c3 and \u00c2 alone",
     ],
 )
 def test_cleaning_style_and_markup_are_left(text: str) -> None:
@@ -99,6 +103,8 @@ def test_cleaning_text_that_skips_mending_would_not_be_changed_by_it(text: str) 
 
 
 @given(st.text(alphabet="aé Ã©â€™&amp;<\n\t\r\u200b\u200d\u0301\x00\ufeff\u00ad"))
+@example("PDF\u0430 \u0430lpha b\u0435ta")
+@example("\uff06\uff41\uff4d\uff50;")
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     for profile in Profile:
         once, _ = clean(text, profile)
@@ -108,3 +114,18 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 def test_cleaning_message_odd_blanks_become_plain_spaces_but_stay_in_text() -> None:
     assert clean("12\u00a0€\tnow", Profile.MESSAGE) == ("12 € now", {"whitespace": 2})
     assert clean("12\u00a0€\tnow", Profile.TEXT) == ("12\u00a0€\tnow", {})
+
+
+@given(
+    st.text(alphabet="ap \u0430\u0440\u0431\u03b1\u039f\uff41\U0001d41f\U0001d42b\u4e00.=\n", max_size=20),
+    st.text(alphabet=f"a\u05d0\u200f\u202a\u202c\u202e\u2066\u2069\n\U0001f3f4\ufe0f{ZWJ}\u2764\u1160\u1100", max_size=20),
+)  # fmt: skip
+def test_cleaning_odd_characters_twice_changes_nothing_more(one: str, other: str) -> None:
+    for text in (one, other, one + other):
+        once, _ = clean(text, Profile.TEXT)
+        assert clean(once, Profile.TEXT) == (once, {})
+
+
+def test_changes_are_the_words_that_are_counted() -> None:
+    text = " \ufeff\u202ap\u0430ypal &amp;\x00 scho\u0308n\r\nIggy (n\u00c3\u00a9)"
+    assert tuple(clean(text, Profile.TEXT)[1]) == cleaning.CHANGES == tuple(sorted(cleaning.CHANGES))

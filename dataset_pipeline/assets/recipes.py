@@ -32,7 +32,7 @@ from dataset_pipeline.records import (
 )
 from dataset_pipeline.spec.params import IngestParams, Params
 from dataset_pipeline.storage.publishing import Day, Publication
-from dataset_pipeline.transforms import language, near, pii, signals
+from dataset_pipeline.transforms import cleaning, language, near, pii, signals
 
 Latest = Mapping[tuple[str, Day], Publication]
 
@@ -97,10 +97,10 @@ def libraries(step: str) -> dict[str, str]:
 _FUNCTIONS: dict[str, dict[str, ModuleType]] = {
     Step.DEDUP: {"bands": near},
     Step.FILTER: {"signals": signals},
-    Step.NORMALIZE: {"language": language, "pii": pii},
+    Step.NORMALIZE: {"cleaning": cleaning, "language": language, "pii": pii},
     Step.SPLIT: {"bands": near},
 }
-"""The costly functions that a step measures texts with, and the module whose VERSION says when their results change."""
+"""The functions that a step measures and changes texts with, and the module whose VERSION says when their results change."""
 
 
 def functions(step: str) -> dict[str, int]:

@@ -1,7 +1,8 @@
-"""Text cleaning: encoding repair, entities, newlines, control and invisible characters, NFC, spaces.
+"""Text cleaning: encoding repair, entities, newlines, control characters, NFC, spaces.
 
-Lives here: what `normalize` may change in one text, and how much of it was changed. Keep out: which
-profile a message gets, language, PII, verdicts. Spelling, quotes, ligatures and character width stay.
+Lives here: what `normalize` may change in one text, in which order, and how much of it was changed. Keep out: which
+characters show nothing (`invisible`) or look like others (`confusables`), which profile a message gets, language,
+PII, verdicts. Spelling, quotes and ligatures stay.
 """
 
 from __future__ import annotations
@@ -9,7 +10,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
+from types import ModuleType
+
+from dataset_pipeline.transforms.confusables import respelled
+from dataset_pipeline.transforms.invisible import (
+    BIDIRECTIONAL,
+    UNSEEN,
+    without_bidirectional,
+    without_invisible,
+)
 
 
 class Profile(StrEnum):
@@ -23,9 +35,15 @@ class Profile(StrEnum):
     """An answer that is a label: stripped, otherwise as collected."""
 
 
-CHANGES = ("control", "encoding", "entities", "invisible", "newlines", "nfc", "whitespace")
-"""What `clean` counts: control and invisible characters removed (a terminal escape counts once), lines
-mended, entities decoded, line breaks rewritten, texts composed, places where white space went."""
+VERSION = 2
+"""Raised when the result changes for an equal text."""
+
+CHANGES = (
+    "bidirectional", "confusable", "control", "encoding", "entities", "invisible", "newlines", "nfc", "whitespace"
+)  # fmt: skip
+"""What `clean` counts: characters removed that order text, that control a device (a terminal escape counts once) or
+that show nothing, letters of disguised words replaced, lines mended, entities decoded, line breaks rewritten, texts
+composed, places where white space went."""
 
 _MAX_PASSES = 8
 """Mending one thing can uncover another (an entity cut by a zero-width space); real texts need two passes."""
@@ -33,19 +51,25 @@ _MAX_PASSES = 8
 _PLAIN = re.compile(r"[\t\n\x20-\x7e]*")
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
 _TAG = re.compile(r"<[A-Za-z/!?]")
+_LONE_LETTER = re.compile(r"(?<!\S)[ÂÃ](?= )")
 _BREAKS = re.compile("\r\n|[\r\x0b\x0c\u2028\u2029]")
 _TERMINAL_ESCAPE = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
-_ALWAYS_INVISIBLE = "\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffc"
-_INVISIBLE = re.compile(f"[{_ALWAYS_INVISIBLE}]")
-_MAYBE_INVISIBLE = re.compile(
-    f"[{_ALWAYS_INVISIBLE}\u180e\u200c\u200d\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+
+
+def _basic(ranges: str) -> str:
+    """The insides of a character class without what is above U+FFFF."""
+    return re.sub("[\U00010000-\U0010ffff](?:-[\U00010000-\U0010ffff])?", "", ranges)
+
+
+_CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef" + "".join(
+    chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
 )
-_JOINING_SCRIPTS = re.compile(
-    "[\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc"
-    "\U00010a00-\U00011fff\U0001e900-\U0001e95f]"
+"""And what Unicode says will never be a character."""
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_UNWANTED = re.compile(
+    f"[\r\x0b\x0c\u2028\u2029{_basic(_CONTROLS + BIDIRECTIONAL + UNSEEN)}\U0001bca0-\U0001d17a\U0001fffe-\U0010ffff]"
 )
-"""Arabic and its kin, the scripts of India and South East Asia, Mongolian: joiners shape letters there."""
+"""Any of those, and a few others: what most texts hold none of is looked for once. Above U+FFFF each range costs time."""
 
 _BLANK = "[^\\S\n]"
 _SPARE_BLANKS = re.compile(f"{_BLANK}{{2,}}|{_BLANK}(?=\n)|[^\\S\n ]")
@@ -91,11 +115,19 @@ def _mended(text: str, counts: Counter[str]) -> str:
     return "\n".join(_mended_line(line, decodes_entities, counts) for line in text.split("\n"))
 
 
+@cache
+def _ftfy() -> tuple[Callable[[str], str], ModuleType]:
+    """Its repair and its single fixes: imported with the first text that needs them."""
+    import ftfy
+    from ftfy import fixes
+
+    return ftfy.fix_encoding, fixes
+
+
 def _mended_line(line: str, decodes_entities: bool, counts: Counter[str]) -> str:
     if not may_need_mending(line):
         return line
-    import ftfy
-    from ftfy import fixes
+    fix_encoding, fixes = _ftfy()
 
     def decoded(match: re.Match[str]) -> str:
         found: str = fixes.unescape_html(match.group())
@@ -108,7 +140,7 @@ def _mended_line(line: str, decodes_entities: bool, counts: Counter[str]) -> str
         if decodes_entities:
             line = _ENTITY.sub(decoded, line)
         entities_only = line
-        line = fixes.fix_surrogates(fixes.fix_c1_controls(ftfy.fix_encoding(line)))
+        line = fixes.fix_surrogates(fixes.fix_c1_controls(_decoded_again(line, fix_encoding)))
         is_mended |= line != entities_only
         if line == before:
             break
@@ -116,60 +148,36 @@ def _mended_line(line: str, decodes_entities: bool, counts: Counter[str]) -> str
     return line
 
 
+def _decoded_again(line: str, fix_encoding: Callable[[str], str]) -> str:
+    """ftfy's repair, unless all that speaks for it is a letter that stands alone: "Ã is a vowel"."""
+    fixed = fix_encoding(line)
+    if fixed != line and _LONE_LETTER.search(line):
+        rest = _LONE_LETTER.sub("A", line)
+        if fix_encoding(rest) == rest:
+            return line
+    return fixed
+
+
 def _without(text: str, counts: Counter[str]) -> str:
-    """Line breaks as newlines, no control or invisible characters, NFC."""
-    text, breaks = _BREAKS.subn("\n", text)
-    text, escapes = _TERMINAL_ESCAPE.subn("", text)
-    text, controls = _CONTROL.subn("", text)
-    counts["newlines"] += breaks
-    counts["control"] += escapes + controls
-    if _MAYBE_INVISIBLE.search(text):
-        shown = _visible(text)
-        counts["invisible"] += len(text) - len(shown)
-        text = shown
+    """Line breaks as newlines, no control, invisible or disguised characters, NFC."""
+    if _UNWANTED.search(text):
+        text, counted = _BREAKS.subn("\n", text)
+        counts["newlines"] += counted
+        text, escapes = _TERMINAL_ESCAPE.subn("", text)
+        text, counted = _CONTROL.subn("", text)
+        counts["control"] += escapes + counted
+        text, counted = without_bidirectional(text)
+        counts["bidirectional"] += counted
+        text, counted = without_invisible(text)
+        counts["invisible"] += counted
+    if text.isascii():
+        return text
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
         counts["nfc"] = 1
+    text, counted = respelled(text)
+    counts["confusable"] += counted
     return text
-
-
-def _visible(text: str) -> str:
-    """`text` without invisible characters, but with the joiners, tags and selectors that mean something."""
-    kept: list[str] = []
-    is_flag = False
-    for position, char in enumerate(text):
-        previous = kept[-1] if kept else ""
-        if char in "\u200c\u200d":
-            keep = _joins(char, kept, text[position + 1 : position + 2])
-        elif "\U000e0000" <= char <= "\U000e007f":
-            is_flag = previous == "\U0001f3f4" or (is_flag and "\U000e0000" <= previous <= "\U000e007f")
-            keep = is_flag
-        elif "\U000e0100" <= char <= "\U000e01ef":
-            keep = unicodedata.name(previous, "").startswith("CJK") if previous else False
-        elif char == "\u180e":
-            keep = "\u1800" <= previous <= "\u18af"
-        else:
-            keep = _INVISIBLE.match(char) is None
-        if keep:
-            kept.append(char)
-    return "".join(kept)
-
-
-def _joins(joiner: str, kept: list[str], following: str) -> bool:
-    """Whether a joiner after `kept` means something: in a joining script, or (ZWJ) between two pictures."""
-    previous = kept[-1] if kept else ""
-    if previous and _JOINING_SCRIPTS.match(previous):
-        return True
-    if joiner == "\u200c" or not following:
-        return False
-    if _JOINING_SCRIPTS.match(following):
-        return True
-    picture = kept[-2] if previous == "\ufe0f" and len(kept) > 1 else previous
-    return _is_picture(picture) and _is_picture(following)
-
-
-def _is_picture(char: str) -> bool:
-    return bool(char) and unicodedata.category(char) in ("So", "Sk", "Sm")
 
 
 def _trimmed(text: str, counts: Counter[str]) -> str:

@@ -1,0 +1,285 @@
+"""Letters that look like other letters: words spelled with letters of another script, or of mathematics, are respelled.
+
+Lives here: which letters look alike, and where a look-alike carries no meaning. Keep out: characters that show nothing
+(`invisible`), ligatures, digits, look-alikes within one script (l and I, ı and i).
+
+Which letters look alike is what Unicode's table says of single letters (UTS 39, confusables.txt 15.0.0, Unicode License);
+a test compares. Only scripts whose letters people type by keyboard are here, and only letters that could be
+meant: a Cyrillic word with s or h in it stays, since ѕ and һ are letters of few of its languages.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from itertools import groupby
+from operator import itemgetter
+
+_LATIN = "A-Za-zÀ-ÖØ-öø-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua787\ua78b-\ua7ca"
+_GREEK = "\u0370-\u0373\u0376-\u037d\u037f\u0386\u0388-\u03e1\u03f0-\u03ff\u1f00-\u1fbc\u1fc2-\u1fcc\u1fd0-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ffc\u1d26-\u1d2a"
+_CYRILLIC = "\u0400-\u0481\u048a-\u052f\u1c80-\u1c88\ua640-\ua66e\ua680-\ua69b"
+_ARMENIAN = "\u0531-\u0556\u0560-\u0588"
+_CHEROKEE = "\u13a0-\u13fd\uab70-\uabbf"
+_OTHERS = _CYRILLIC + _ARMENIAN + _CHEROKEE
+_MARKS = "[\u0300-\u036f]*"
+_STYLED = "Ａ-Ｚａ-ｚ\U0001d400-\U0001d6a3"
+_SUSPECT = re.compile(f"[{_GREEK}{_OTHERS}{_STYLED}]")
+_MIXED = re.compile(
+    f"[{_LATIN}]{_MARKS}[{_GREEK}{_OTHERS}]|[{_GREEK}{_OTHERS}]{_MARKS}[{_LATIN}]"
+    f"|[{_GREEK}]{_MARKS}[{_OTHERS}]|[{_OTHERS}]{_MARKS}[{_GREEK}]"
+)
+_WORD = re.compile(f"(?:[{_LATIN}{_GREEK}{_OTHERS}]{_MARKS})+")
+_RANGES = {
+    "latin": _LATIN, "greek": _GREEK, "cyrillic": _CYRILLIC, "armenian": _ARMENIAN, "cherokee": _CHEROKEE
+}  # fmt: skip
+_SCRIPTS = {name: re.compile(f"[{ranges}]") for name, ranges in _RANGES.items()}
+_OTHER_THAN = {
+    name: re.compile(f"[{_STYLED}{''.join(ranges for other, ranges in _RANGES.items() if other != name)}]")
+    for name in _RANGES
+}
+
+
+def _table(pairs: str) -> dict[str, str]:
+    return {pair[0]: pair[1] for pair in pairs.split()}
+
+
+_SYMBOLS = _table("αa γy ιi νv ρp σo υu ϲc ϱp ϳj ᴦr ͺi")
+"""Small Greek letters that formulas are written with (ο is not): in a Latin word they are mostly meant."""
+_TO_LATIN = _SYMBOLS | _table(
+    "аa АA Ьb ВB сc СC ԁd еe ҽe ЕE ԌG һh НH іi ꙇi ӏl ІI ӀI јj ЈJ КK МM оo ОO рp РP ԛq гr ѕs ЅS ТT ѵv ѴV ѡw ԝw ԜW хx ХX уy үy УY ҮY "
+    "ΑA ΒB ϹC ΕE ϜF ΗH ΙI ͿJ ΚK ΜM ϺM ΝN οo ΟO ΡP ΤT ΧX ΥY ϒY ΖZ "
+    "քf ցg հh ոn ռn օo ՕO գq զq ՏS սu ՍU աw "
+    "ᎪA Ꮟb ᏴB ꮯc ᏟC Ꮷd ᎠD ᎬE ᏀG ᏳG Ꮒh ᎻH ꭵi Ꭵi ᎫJ ᏦK ᏞL ᎷM ᏢP ꮁr ᎡR ᏒR ꮪs ᏕS ᏚS ᎢT ꮩv ᏙV ꮃw ᎳW ᏔW ᎩY ᎽY ꮓz ᏃZ"
+)
+_FROM_LATIN = {
+    "latin": {},
+    "cyrillic": _table("aа cс eе iі jј oо pр xх yу AА BВ CС EЕ HН IІ JЈ KК MМ OО PР TТ XХ"),
+    "greek": _table("aα iι oο pρ uυ vν AΑ BΒ EΕ HΗ IΙ KΚ MΜ NΝ OΟ PΡ TΤ XΧ YΥ ZΖ"),
+}
+"""Script to its letters of today that look like a Latin one. What is in none of these scripts becomes Latin or stays.
+Y is not here for Cyrillic: it is У as well as Ү."""
+
+_MIN_LETTERS = 3
+"""Of two letters neither is foreign, but where the other words of the text are in the script of one."""
+_MIN_SMALL_LETTERS, _MIN_TITLE_LETTERS = 4, 5
+"""Of a word with small Greek letters: fewer are a formula (dαdt); a capital before a symbol is one itself (Gαolf)."""
+_CODE = re.compile(
+    r"```(?s:.*?)(?:```|\Z)|`[^`\n]*`|^(?:\t| {4})[^\n]*$"
+    r"|^[^\n]*(?:[{}]|\(\)|->|=>|[!=<>:+*/-]=|[ \t]=[ \t]|&&|\|\||;[ \t]*$)[^\n]*$",
+    re.MULTILINE,
+)
+"""Fenced and quoted code, indented lines, and lines that hold a sign which prose does not."""
+_CODE_SIGNS = re.compile(r"[`{}\t=;]|\(\)|->|&&|\|\|| {4}")
+_TIED_BEFORE = re.compile(r"(?:[\d_@#$/\\&<=~^|{\ufffd]|(?<=\w)[.:])$")
+_TIED_AFTER = re.compile(r"[\d_@#$/\\&<>=~^|(\[{\ufffd]|[.:]\w|:/")
+"""What ties a word to its neighbour: it is a part of an address, a formula or a name in a program, or letters of it are lost."""
+_RARE_LATIN = re.compile("[\u014a\u014b\u0180-\u02af\u1e00-\u1eff]")
+"""Letters of languages that also write Greek ones (α, ι, υ, γ), for want of their own on a keyboard."""
+_FUNCTION = re.compile("(?:sin|cos|tan|log|exp|lim|ln)(?:[^a-z]|$)")
+
+
+def respelled(text: str) -> tuple[str, int]:
+    """`text` (NFC) with its disguised words in their own letters, and how many letters were replaced."""
+    first = _SUSPECT.search(text)
+    # Cheaper than looking for two neighbours: most texts are in one of these scripts.
+    if first is None or ((script := _script(first.group())) and _OTHER_THAN[script].search(text) is None):
+        return text, 0
+    text, count = _plain_width(text)
+    if _MATHEMATICAL.search(text):
+        lines = [_plain_line(line) for line in text.split("\n")]
+        text, count = "\n".join(line for line, _ in lines), count + sum(number for _, number in lines)
+    if _MIXED.search(text):
+        text, letters = _one_script(text)
+        count += letters
+    return text, count
+
+
+# --- words of two scripts -------------------------------------------------------------------
+
+
+def _one_script(text: str) -> tuple[str, int]:
+    counted = 0
+    code = [match.span() for match in _CODE.finditer(text)] if _CODE_SIGNS.search(text) else []
+    pure = {script for word in _WORD.findall(text) if len(word) > 1 and (script := _only_script(word))}
+
+    def mended(match: re.Match[str]) -> str:
+        nonlocal counted
+        word = match.group()
+        if _MIXED.search(word) is None or any(start <= match.start() < end for start, end in code):
+            return word
+        if _TIED_BEFORE.search(text, max(match.start() - 2, 0), match.start()):
+            return word
+        if _TIED_AFTER.match(text, match.end()):
+            return word
+        found, letters = _mended_word(word, pure, text)
+        counted += letters
+        return found
+
+    return _WORD.sub(mended, text), counted
+
+
+def _script(char: str) -> str | None:
+    return next((name for name, letters in _SCRIPTS.items() if letters.match(char)), None)
+
+
+def _only_script(word: str) -> str | None:
+    found = {script for char in word if (script := _script(char))}
+    return found.pop() if len(found) == 1 else None
+
+
+def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
+    """The word in one script if all its letters are of it or look like letters of it; else as it is.
+
+    pure: scripts in which other words of the text are written. Where several scripts fit, one of these is
+    preferred, then the one of most letters. The script of fewer letters alone is right where the rest of the
+    text speaks for it ('раураl', whose only Latin letter has no twin).
+    """
+    letters = [(script, char) for char in word if (script := _script(char))]
+    counts = Counter(script for script, _ in letters)
+    if len(letters) < _MIN_LETTERS and (word.isupper() or len(pure & counts.keys()) != 1):
+        return word, 0
+    fitting = {script: spelled for script in counts if (spelled := _spelled(word, script)) is not None}
+    ranked = sorted(fitting, key=lambda script: (script in pure, counts[script]), reverse=True)
+    ranks = [(script in pure, counts[script]) for script in ranked]
+    if not ranked or ranks[0] in ranks[1:]:
+        return word, 0
+    target = ranked[0]
+    if 2 * counts[target] <= len(letters) and (
+        word.isupper() or not pure.isdisjoint(counts.keys() - {target})
+    ):
+        return word, 0
+    runs = [(script, "".join(c for _, c in run)) for script, run in groupby(letters, key=itemgetter(0))]
+    if len(runs) == 2 and _is_compound(runs, target, pure):
+        return word, 0
+    if target == "latin" and _means_symbols(runs, pure, text):
+        return word, 0
+    if target == "greek" and counts[target] < _MIN_LETTERS:
+        return word, 0  # a formula rather than a word
+    return fitting[target], len(letters) - counts[target]
+
+
+def _spelled(word: str, target: str) -> str | None:
+    """The word in letters of `target`; None where one of them looks like none."""
+    if target not in _FROM_LATIN:
+        return None
+    spelled = [char if _script(char) in (target, None) else _twin(char, target) for char in word]
+    return unicodedata.normalize("NFC", "".join(map(str, spelled))) if all(spelled) else None
+
+
+def _twin(char: str, target: str) -> str | None:
+    """The letter of `target` that `char` looks like, with its accents."""
+    decomposed = unicodedata.normalize("NFD", char)
+    base, accents = decomposed[0], decomposed[1:]
+    latin = _TO_LATIN.get(base, base)
+    found = latin if target == "latin" and latin != base else _FROM_LATIN[target].get(latin)
+    if found is None:
+        return None
+    composed = unicodedata.normalize("NFC", found + accents)
+    return composed if len(composed) == 1 else None
+
+
+def _is_compound(runs: list[tuple[str, str]], target: str, pure: set[str]) -> bool:
+    """Whether two runs are two parts with a meaning of their own rather than one word.
+
+    A capital after a small letter starts another word. Capitals of another script that lead are an acronym, with an
+    ending of the word's own ('PCшник'). Where other words are in that script, what follows a Latin stem is its ending
+    ('iPhoneа'), and one small letter before it is a word that lost its space; after a stem all in capitals ('PDFа')
+    it may be an ending in any text.
+    """
+    (head_script, head), (tail_script, tail) = runs
+    if head[-1].islower() and tail[0].isupper():
+        return True
+    if head_script != target:
+        return (len(head) > 1 and head.isupper()) or (
+            len(head) == 1 and head.islower() and head_script in pure
+        )
+    return target == "latin" and (tail_script in pure or head.isupper())
+
+
+def _means_symbols(runs: list[tuple[str, str]], pure: set[str], text: str) -> bool:
+    """Whether small Greek letters of a Latin word are symbols ('IFNγ', 'ρair', 'sinα') or of its own alphabet.
+
+    They are not where another look-alike stands in the word that is no symbol. Alone they are a disguise only
+    between small letters of a word, in a text without Greek words and without letters of languages that borrow
+    from Greek; γ never is (Kabyle writes it).
+    """
+    foreign = {char for script, run in runs if script != "latin" for char in run}
+    if not foreign <= _SYMBOLS.keys():
+        return False
+    latin = "".join(run for script, run in runs if script == "latin")
+    if "γ" in foreign or "greek" in pure or runs[0][0] != "latin" or _RARE_LATIN.search(text):
+        return True
+    if len(runs) < 3 or len(latin) < (_MIN_SMALL_LETTERS if latin.islower() else _MIN_TITLE_LETTERS):
+        return True
+    return not (latin.islower() or latin.istitle()) or any(_FUNCTION.search(run) for _, run in runs)
+
+
+# --- letters of another width, or of mathematics --------------------------------------------
+
+_WIDE_WORD = re.compile("(?<=[A-Za-z])[Ａ-Ｚａ-ｚ]+|[Ａ-Ｚａ-ｚ]{2,}|[Ａ-Ｚａ-ｚ](?=[A-Za-z])")
+_EAST_ASIAN = re.compile(
+    "[\u1100-\u11ff\u2e80-\u2fff\u3001-\u303f\u3041-\ua4cf\uac00-\ud7ff\uf900-\ufaff\uff61-\uffdc"
+    "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+
+
+def _plain_width(text: str) -> tuple[str, int]:
+    """Words of full-width letters in plain ones, unless the text is East Asian: letters are as wide as its own there."""
+    if _WIDE_WORD.search(text) is None or _EAST_ASIAN.search(text):
+        return text, 0
+    counted = 0
+
+    def plain(match: re.Match[str]) -> str:
+        nonlocal counted
+        counted += len(match.group())
+        return unicodedata.normalize("NFKC", match.group())
+
+    return _WIDE_WORD.sub(plain, text), counted
+
+
+_MATHEMATICAL = re.compile("[\U0001d400-\U0001d6a3]{2}")
+_RUN = re.compile("[\U0001d400-\U0001d6a3ℂℊℋℌℍℎℐℑℒℕℙℚℛℜℝℤℨℬℭℯℰℱℳℴ]+")
+_FORMULA = re.compile(
+    r"[\w)\]] ?[+=<>−] ?[\w(]|_[\w{]|[\U0001d400-\U0001d6a3][(\[|]"
+    "|[±×÷^√∑∏∫∂∇∞≤≥≠≈≡∝∈∉⊂∀∃⁰¹²³⁴-⁹₀-₉ⁿ\U0001d6a4-\U0001d7cb]"
+)
+_DIGITS = re.compile("[\U0001d7ce-\U0001d7ff]")
+_ALPHABET, _FIRST, _ITALIC = 52, 0x1D400, 1
+
+
+def _plain_line(line: str) -> tuple[str, int]:
+    """Words in a mathematical alphabet in plain letters, unless the line holds a formula.
+
+    A run of four letters is a word, and so is what stands in its style in that line ('𝗜 𝗮𝗺 𝗵𝗲𝗿𝗲'); runs of three are, where
+    there are two of them, but in italics, the style of variables and functions. What is left are variables and products.
+    """
+    if _MATHEMATICAL.search(line) is None or _FORMULA.search(line):
+        return line, 0
+    styles: dict[int, list[int]] = {}
+    for run in _RUN.findall(line):
+        styles.setdefault(_style(run), []).append(len(run))
+    words = {
+        style
+        for style, sizes in styles.items()
+        if style >= 0 and (max(sizes) >= 4 or (style != _ITALIC and sum(size == 3 for size in sizes) > 1))
+    }
+    counted = 0
+
+    def plain(match: re.Match[str]) -> str:
+        nonlocal counted
+        if _style(match.group()) not in words:
+            return match.group()
+        counted += len(match.group())
+        return unicodedata.normalize("NFKC", match.group())
+
+    line = _RUN.sub(plain, line)
+    if counted:
+        line, digits = _DIGITS.subn(lambda digit: unicodedata.normalize("NFKC", digit.group()), line)
+        counted += digits
+    return line, counted
+
+
+def _style(run: str) -> int:
+    """The alphabet of the first letter of the block itself; -1 for letters that were in Unicode before it."""
+    return next(((ord(char) - _FIRST) // _ALPHABET for char in run if ord(char) >= _FIRST), -1)
