@@ -21,6 +21,8 @@ from dataset_pipeline.transforms.confusables import respelled
         pytest.param(
             "frее of chаrge, оr nоt tо", "free of charge, or not to", 6, id="last_letters_and_short_words"
         ),
+        pytest.param("wilІ, Hе and mіІe", "will, He and mile", 4, id="capital_like_a_small_letter"),
+        pytest.param("саn а аге", "can а аге", 2, id="words_of_twins_alone_speak_for_no_script"),
         pytest.param("gοοgle", "google", 2, id="omicron"),
         pytest.param("pαypal", "paypal", 1, id="alpha_within_small_letters"),
         pytest.param("pαypаl pаγpal", "paypal paypal", 4, id="symbol_beside_another_look-alike"),

@@ -1,7 +1,7 @@
-"""Letters that look like other letters: words spelled with letters of another script, or of mathematics, are respelled.
+"""Letters that look like other letters: words spelled with letters of another script are respelled.
 
 Lives here: which letters look alike, and where a look-alike carries no meaning. Keep out: characters that show nothing
-(`invisible`), ligatures, digits, look-alikes within one script (l and I, ı and i).
+(`invisible`), letters of another width or style (`styled_letters`), ligatures, digits, twins within one script (l and I).
 
 Which letters look alike is what Unicode's table says of single letters (UTS 39, confusables.txt 15.0.0, Unicode License);
 a test compares. Only scripts whose letters people type by keyboard are here, and only letters that could be
@@ -16,6 +16,8 @@ from collections import Counter
 from itertools import groupby
 from operator import itemgetter
 
+from dataset_pipeline.transforms.styled_letters import STYLED, plain_letters
+
 _LATIN = "A-Za-zÀ-ÖØ-öø-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua787\ua78b-\ua7ca"
 _GREEK = "\u0370-\u0373\u0376-\u037d\u037f\u0386\u0388-\u03e1\u03f0-\u03ff\u1f00-\u1fbc\u1fc2-\u1fcc\u1fd0-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ffc\u1d26-\u1d2a"
 _CYRILLIC = "\u0400-\u0481\u048a-\u052f\u1c80-\u1c88\ua640-\ua66e\ua680-\ua69b"
@@ -23,8 +25,7 @@ _ARMENIAN = "\u0531-\u0556\u0560-\u0588"
 _CHEROKEE = "\u13a0-\u13fd\uab70-\uabbf"
 _OTHERS = _CYRILLIC + _ARMENIAN + _CHEROKEE
 _MARKS = "[\u0300-\u036f]*"
-_STYLED = "Ａ-Ｚａ-ｚ\U0001d400-\U0001d6a3"
-_SUSPECT = re.compile(f"[{_GREEK}{_OTHERS}{_STYLED}]")
+_SUSPECT = re.compile(f"[{_GREEK}{_OTHERS}{STYLED}]")
 _MIXED = re.compile(
     f"[{_LATIN}]{_MARKS}[{_GREEK}{_OTHERS}]|[{_GREEK}{_OTHERS}]{_MARKS}[{_LATIN}]"
     f"|[{_GREEK}]{_MARKS}[{_OTHERS}]|[{_OTHERS}]{_MARKS}[{_GREEK}]"
@@ -35,7 +36,7 @@ _RANGES = {
 }  # fmt: skip
 _SCRIPTS = {name: re.compile(f"[{ranges}]") for name, ranges in _RANGES.items()}
 _OTHER_THAN = {
-    name: re.compile(f"[{_STYLED}{''.join(ranges for other, ranges in _RANGES.items() if other != name)}]")
+    name: re.compile(f"[{STYLED}{''.join(ranges for other, ranges in _RANGES.items() if other != name)}]")
     for name in _RANGES
 }
 
@@ -44,14 +45,15 @@ def _table(pairs: str) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs.split()}
 
 
-_SYMBOLS = _table("αa γy ιi νv ρp σo υu ϲc ϱp ϳj ᴦr ͺi")
+_SYMBOLS = _table("αa γy ιi νv ρp σo υu ϱp")
 """Small Greek letters that formulas are written with (ο is not): in a Latin word they are mostly meant."""
 _TO_LATIN = _SYMBOLS | _table(
     "аa АA Ьb ВB сc СC ԁd еe ҽe ЕE ԌG һh НH іi ꙇi ӏl ІI ӀI јj ЈJ КK МM оo ОO рp РP ԛq гr ѕs ЅS ТT ѵv ѴV ѡw ԝw ԜW хx ХX уy үy УY ҮY "
-    "ΑA ΒB ϹC ΕE ϜF ΗH ΙI ͿJ ΚK ΜM ϺM ΝN οo ΟO ΡP ΤT ΧX ΥY ϒY ΖZ "
+    "ϲc ϳj ᴦr ͺi ΑA ΒB ϹC ΕE ϜF ΗH ΙI ͿJ ΚK ΜM ϺM ΝN οo ΟO ΡP ΤT ΧX ΥY ϒY ΖZ "
     "քf ցg հh ոn ռn օo ՕO գq զq ՏS սu ՍU աw "
     "ᎪA Ꮟb ᏴB ꮯc ᏟC Ꮷd ᎠD ᎬE ᏀG ᏳG Ꮒh ᎻH ꭵi Ꭵi ᎫJ ᏦK ᏞL ᎷM ᏢP ꮁr ᎡR ᏒR ꮪs ᏕS ᏚS ᎢT ꮩv ᏙV ꮃw ᎳW ᏔW ᎩY ᎽY ꮓz ᏃZ"
 )
+_LIKE_I = "ІӀΙ"
 _FROM_LATIN = {
     "latin": {},
     "cyrillic": _table("aа cс eе iі jј oо pр xх yу AА BВ CС EЕ HН IІ JЈ KК MМ OО PР TТ XХ"),
@@ -85,23 +87,17 @@ def respelled(text: str) -> tuple[str, int]:
     # Cheaper than looking for two neighbours: most texts are in one of these scripts.
     if first is None or ((script := _script(first.group())) and _OTHER_THAN[script].search(text) is None):
         return text, 0
-    text, count = _plain_width(text)
-    if _MATHEMATICAL.search(text):
-        lines = [_plain_line(line) for line in text.split("\n")]
-        text, count = "\n".join(line for line, _ in lines), count + sum(number for _, number in lines)
+    text, count = plain_letters(text)
     if _MIXED.search(text):
         text, letters = _one_script(text)
         count += letters
     return text, count
 
 
-# --- words of two scripts -------------------------------------------------------------------
-
-
 def _one_script(text: str) -> tuple[str, int]:
     counted = 0
     code = [match.span() for match in _CODE.finditer(text)] if _CODE_SIGNS.search(text) else []
-    pure = {script for word in _WORD.findall(text) if len(word) > 1 and (script := _only_script(word))}
+    pure = {script for word in _WORD.findall(text) if (script := _sure_script(word))}
 
     def mended(match: re.Match[str]) -> str:
         nonlocal counted
@@ -123,9 +119,14 @@ def _script(char: str) -> str | None:
     return next((name for name, letters in _SCRIPTS.items() if letters.match(char)), None)
 
 
-def _only_script(word: str) -> str | None:
+def _sure_script(word: str) -> str | None:
+    """The script of a word in one script, unless all its letters look Latin and are not: it may be a disguised one."""
     found = {script for char in word if (script := _script(char))}
-    return found.pop() if len(found) == 1 else None
+    if len(found) > 1 or len(word) == 1:
+        return None
+    (script,) = found
+    is_sure = script == "latin" or any(_twin(char, "latin") is None for char in word if _script(char))
+    return script if is_sure else None
 
 
 def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
@@ -145,11 +146,11 @@ def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
     if not ranked or ranks[0] in ranks[1:]:
         return word, 0
     target = ranked[0]
-    if 2 * counts[target] <= len(letters) and (
-        word.isupper() or not pure.isdisjoint(counts.keys() - {target})
-    ):
-        return word, 0
     runs = [(script, "".join(c for _, c in run)) for script, run in groupby(letters, key=itemgetter(0))]
+    lead = 2 * counts[target] - len(letters)
+    is_led = lead < 0 and len(runs) == 2 and runs[0][0] == target  # 'Zахар': a name with one letter exchanged
+    if lead <= 0 and (is_led or word.isupper() or not pure.isdisjoint(counts.keys() - {target})):
+        return word, 0
     if len(runs) == 2 and _is_compound(runs, target, pure):
         return word, 0
     if target == "latin" and _means_symbols(runs, pure, text):
@@ -164,7 +165,15 @@ def _spelled(word: str, target: str) -> str | None:
     if target not in _FROM_LATIN:
         return None
     spelled = [char if _script(char) in (target, None) else _twin(char, target) for char in word]
-    return unicodedata.normalize("NFC", "".join(map(str, spelled))) if all(spelled) else None
+    if not all(spelled):
+        return None
+    whole = "".join(map(str, spelled))
+    if target == "latin":  # what looks like I after a small letter looks like l
+        whole = "".join(
+            "l" if old in _LIKE_I and place and whole[place - 1].islower() else new
+            for place, (old, new) in enumerate(zip(word, whole, strict=True))
+        )
+    return unicodedata.normalize("NFC", whole)
 
 
 def _twin(char: str, target: str) -> str | None:
@@ -188,13 +197,13 @@ def _is_compound(runs: list[tuple[str, str]], target: str, pure: set[str]) -> bo
     it may be an ending in any text.
     """
     (head_script, head), (tail_script, tail) = runs
-    if head[-1].islower() and tail[0].isupper():
+    if head[-1].islower() and tail[0].isupper() and tail[0] not in _LIKE_I:
         return True
     if head_script != target:
         return (len(head) > 1 and head.isupper()) or (
             len(head) == 1 and head.islower() and head_script in pure
         )
-    return target == "latin" and (tail_script in pure or head.isupper())
+    return target == "latin" and (tail_script in pure or (len(head) > 1 and head.isupper()))
 
 
 def _means_symbols(runs: list[tuple[str, str]], pure: set[str], text: str) -> bool:
@@ -213,73 +222,3 @@ def _means_symbols(runs: list[tuple[str, str]], pure: set[str], text: str) -> bo
     if len(runs) < 3 or len(latin) < (_MIN_SMALL_LETTERS if latin.islower() else _MIN_TITLE_LETTERS):
         return True
     return not (latin.islower() or latin.istitle()) or any(_FUNCTION.search(run) for _, run in runs)
-
-
-# --- letters of another width, or of mathematics --------------------------------------------
-
-_WIDE_WORD = re.compile("(?<=[A-Za-z])[Ａ-Ｚａ-ｚ]+|[Ａ-Ｚａ-ｚ]{2,}|[Ａ-Ｚａ-ｚ](?=[A-Za-z])")
-_EAST_ASIAN = re.compile(
-    "[\u1100-\u11ff\u2e80-\u2fff\u3001-\u303f\u3041-\ua4cf\uac00-\ud7ff\uf900-\ufaff\uff61-\uffdc"
-    "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
-)
-
-
-def _plain_width(text: str) -> tuple[str, int]:
-    """Words of full-width letters in plain ones, unless the text is East Asian: letters are as wide as its own there."""
-    if _WIDE_WORD.search(text) is None or _EAST_ASIAN.search(text):
-        return text, 0
-    counted = 0
-
-    def plain(match: re.Match[str]) -> str:
-        nonlocal counted
-        counted += len(match.group())
-        return unicodedata.normalize("NFKC", match.group())
-
-    return _WIDE_WORD.sub(plain, text), counted
-
-
-_MATHEMATICAL = re.compile("[\U0001d400-\U0001d6a3]{2}")
-_RUN = re.compile("[\U0001d400-\U0001d6a3ℂℊℋℌℍℎℐℑℒℕℙℚℛℜℝℤℨℬℭℯℰℱℳℴ]+")
-_FORMULA = re.compile(
-    r"[\w)\]] ?[+=<>−] ?[\w(]|_[\w{]|[\U0001d400-\U0001d6a3][(\[|]"
-    "|[±×÷^√∑∏∫∂∇∞≤≥≠≈≡∝∈∉⊂∀∃⁰¹²³⁴-⁹₀-₉ⁿ\U0001d6a4-\U0001d7cb]"
-)
-_DIGITS = re.compile("[\U0001d7ce-\U0001d7ff]")
-_ALPHABET, _FIRST, _ITALIC = 52, 0x1D400, 1
-
-
-def _plain_line(line: str) -> tuple[str, int]:
-    """Words in a mathematical alphabet in plain letters, unless the line holds a formula.
-
-    A run of four letters is a word, and so is what stands in its style in that line ('𝗜 𝗮𝗺 𝗵𝗲𝗿𝗲'); runs of three are, where
-    there are two of them, but in italics, the style of variables and functions. What is left are variables and products.
-    """
-    if _MATHEMATICAL.search(line) is None or _FORMULA.search(line):
-        return line, 0
-    styles: dict[int, list[int]] = {}
-    for run in _RUN.findall(line):
-        styles.setdefault(_style(run), []).append(len(run))
-    words = {
-        style
-        for style, sizes in styles.items()
-        if style >= 0 and (max(sizes) >= 4 or (style != _ITALIC and sum(size == 3 for size in sizes) > 1))
-    }
-    counted = 0
-
-    def plain(match: re.Match[str]) -> str:
-        nonlocal counted
-        if _style(match.group()) not in words:
-            return match.group()
-        counted += len(match.group())
-        return unicodedata.normalize("NFKC", match.group())
-
-    line = _RUN.sub(plain, line)
-    if counted:
-        line, digits = _DIGITS.subn(lambda digit: unicodedata.normalize("NFKC", digit.group()), line)
-        counted += digits
-    return line, counted
-
-
-def _style(run: str) -> int:
-    """The alphabet of the first letter of the block itself; -1 for letters that were in Unicode before it."""
-    return next(((ord(char) - _FIRST) // _ALPHABET for char in run if ord(char) >= _FIRST), -1)
