@@ -65,11 +65,14 @@ def test_normalize_foreign_prompt_names_rule_value_and_threshold() -> None:
         "rule": "language",
         "side": "prompt",
         "language": "de",
-        "threshold": 0.02,
+        "threshold": 0.05,
         "value": row["prompt_spec_probability"],
         "min_odds": 10.0,
         "odds": None,  # of a probability of nothing
+        "min_evidence": 17.0,
+        "evidence": detail["evidence"],
     }
+    assert detail["evidence"] > 17
     assert row["detail"] == json.dumps(detail, sort_keys=True, separators=(",", ":"))
     assert row["prompt_language"] == "de"
 
@@ -102,8 +105,29 @@ def test_normalize_without_languages_everything_is_kept_and_tagged() -> None:
     assert (row["kept"], row["prompt_language"], row["prompt_spec_probability"]) == (True, "de", None)
 
 
-def test_normalize_short_foreign_prompt_is_kept_unless_its_script_is_foreign() -> None:
-    result = normalize(frame(("Muchas gracias", "x"), ("Большое спасибо", "x")), params())
+def test_normalize_short_foreign_prompt_is_kept_where_english_borrows_it() -> None:
+    texts = ("Gracias", "Muchas gracias", "Спасибо")
+    result = normalize(frame(*((text, "x") for text in texts)), params())
+    assert result["kept"].to_list() == [True, False, False]
+
+
+def test_normalize_sides_in_two_languages_are_tagged_apart_and_the_foreign_one_decides() -> None:
+    records = frame((ENGLISH, GERMAN), (GERMAN, ENGLISH), (ENGLISH, ENGLISH))
+    english = normalize(records, params(labels=False))
+    both = normalize(records, params(labels=False, languages=("en", "de")))
+    tags = [("en", "de"), ("de", "en"), ("en", "en")]
+    for result in (english, both):
+        assert result.select("prompt_language", "answer_language").rows() == tags
+    assert english["kept"].to_list() == [False, False, True]
+    assert [json.loads(detail)["side"] for detail in english["detail"] if detail] == ["answer", "prompt"]
+    assert both["kept"].to_list() == [True, True, True]
+
+
+def test_normalize_side_in_two_languages_has_the_one_that_its_letters_speak_for() -> None:
+    mostly_english = f"{ENGLISH} {ENGLISH} The dialog only says: {GERMAN[:24]}"
+    mostly_german = f"{GERMAN} {GERMAN} Im Fenster steht nur: {ENGLISH[:24]}"
+    result = normalize(frame((mostly_english, "x"), (mostly_german, "x")), params())
+    assert result["prompt_language"].to_list() == ["en", "de"]
     assert result["kept"].to_list() == [True, False]
 
 

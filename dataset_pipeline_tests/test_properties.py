@@ -126,7 +126,7 @@ DETAILS = {
     (Step.DEDUP, "near"): _COPY,
     (Step.FILTER, "too_short"): _LIMIT,
     (Step.FILTER, "automatic_reply"): _LIMIT,
-    (Step.NORMALIZE, "language"): _LIMIT | {"language", "min_odds", "odds"},
+    (Step.NORMALIZE, "language"): _LIMIT | {"language", "min_odds", "odds", "min_evidence", "evidence"},
     (Step.DECONTAMINATE, "contaminated"): {"item", "rule", "set", "span", "text", "threshold", "value"},
     (Step.DECONTAMINATE, "in_review"): {"item", "rule", "set", "span", "text", "threshold", "value"},
     (Step.LABEL, "unlabelled"): {"rule", "threshold", "value"},

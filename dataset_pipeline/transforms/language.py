@@ -1,24 +1,27 @@
-"""Which language a text is in, by py3langid's packaged model, and whether a text can be told at all.
+"""Which language a text is in, by py3langid's packaged model, and whether that is foreign to a spec's languages.
 
-Lives here: languages, their scripts, probabilities. Keep out: cleaning, which sides a record has,
-verdicts. Nothing is downloaded: the model is part of the package.
+Lives here: languages, their scripts, probabilities, the evidence against the spec's languages. Keep out: the model
+itself (`language_model`), cleaning, which sides a record has, verdicts. Nothing is downloaded: the model is part of
+the package.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from math import log, sqrt
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.text import WORD
-
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
+from dataset_pipeline.transforms import language_model
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "language": pl.String,
@@ -26,12 +29,33 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "spec_probability": pl.Float64,
 }
 
-MIN_WORDS_TO_TELL = 4
-"""Up to three words are guesswork: names, product words and loan words look foreign (measured)."""
+MAX_SPEC_PROBABILITY = 0.05
+"""From it on a text may be in a language of the spec: near relatives, and texts that mix languages, stand there."""
+
+MIN_ODDS = 10.0
+"""How much likelier another language must be. Code, names and lists of words are a little like many languages: that
+lowers the spec's probability without speaking for another one."""
+
+MIN_EVIDENCE = 17.0
+"""Natural logarithm of how much likelier the letters of a text are in another language than in the spec's: 24 million
+to one. The model holds its probabilities back by the root of a text's bytes; evidence is not held back, so one bar
+serves short and long texts. Measured on runs of words cut from English support messages: it is reached by at most
+.06 % of them, whether of one word or of eight; odds of ten are reached by 2.5 % of single words and by none of eight."""
+
+MIN_ODDS_NOT_PROSE = 100.0
+"""Of code, numbers and lists of names, whose evidence adds up without being a language's."""
+
+UNSEEN = 5e-7
+"""What a probability that is kept as 0 counts for: half of the last digit that is kept."""
+
 MIN_LETTER_SHARE = 0.5
 """Of the characters that are not white space; below it a text is code, numbers or symbols."""
 MIN_PLAIN_SHARE = 0.5
 """Of what stands between spaces; code is mostly letters too, but few of its words stand by themselves."""
+MIN_SHARE_OF_LIKELIEST = 1 / 3
+"""Of the letters. The model reads bytes: a few words in another script outweigh a whole English message."""
+MIN_LIST_MARKS = 0.5
+"""Commas and line breaks for each word; from it on a text is a list."""
 
 NO_LANGUAGE = "zxx"
 """The model's word for text that is in no language."""
@@ -90,29 +114,12 @@ _ADDRESS = re.compile(
 _NUMBER = re.compile(r"\W*\d[\d.,:]*\W*")
 _PLAIN_WORD = re.compile(r"\W*[^\W\d_]{2,}(?:[-'\u2019][^\W\d_]+)*[^\w\s({\[<=$]*")
 _WORD = re.compile(WORD)
-
-
-@lru_cache(maxsize=1)
-def _identifier() -> LanguageIdentifier:
-    import numpy as np
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    class Exact(LanguageIdentifier):  # type: ignore[misc]
-        """Sums in double precision: in single, the last digits depend on the number of threads."""
-
-        __slots__ = ()
-
-        def _sparse_score(self, visits: dict[int, int], table: Any) -> Any:
-            features = np.fromiter(visits.keys(), dtype=np.intp, count=len(visits))
-            counts = np.fromiter(visits.values(), dtype=np.float64, count=len(visits))
-            return np.log1p(counts) @ table[features].astype(np.float64) + self.nb_pc.astype(np.float64)
-
-    return Exact.from_model_file(MODEL_FILE, norm_probs=True)
+_LIST_MARKS = ",\n、،"
 
 
 def _spec_labels(languages: tuple[str, ...]) -> frozenset[str]:
     """The model's labels for the spec's languages; SpecError names those it does not know."""
-    known = set(_identifier().labels)
+    known = set(language_model.classes())
     labels = {label for language in languages for label in _SAME.get(language, (language,))}
     unknown = sorted(labels - known)
     if unknown:
@@ -128,8 +135,8 @@ def _spec_labels(languages: tuple[str, ...]) -> frozenset[str]:
     return frozenset(labels)
 
 
-VERSION = 1
-"""Raised when a text's language changes: remembered ones are then not used."""
+VERSION = 2
+"""Raised when a text's language, or what counts as foreign, changes: what was remembered is then not used."""
 
 
 def detect(texts: pl.Series, languages: tuple[str, ...], memo: Memo = direct) -> pl.DataFrame:
@@ -145,9 +152,28 @@ def detect(texts: pl.Series, languages: tuple[str, ...], memo: Memo = direct) ->
     spec = _spec_labels(languages) if languages else frozenset()
 
     def tell(distinct: pl.Series) -> pl.DataFrame:
-        return pl.DataFrame([_detected(text, spec) for text in distinct], schema=SCHEMA, orient="row")
+        read = [_without_addresses(text) for text in distinct]
+        places = [place for place, text in enumerate(read) if any(map(str.isalpha, text))]
+        found = _found([read[place] for place in places], spec)
+        rows: list[tuple[str | None, float | None, float | None]] = [(None, None, None)] * len(read)
+        for place, row in zip(places, found, strict=True):
+            rows[place] = row
+        return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
     return memo("language", VERSION, " ".join(sorted(spec)), texts, tell)
+
+
+def _found(texts: list[str], spec: frozenset[str]) -> list[tuple[str, float, float | None]]:
+    """Language, probability and spec_probability of each text."""
+    names = language_model.classes()
+    own = [place for place, name in enumerate(names) if name in spec]
+    rows: list[tuple[str, float, float | None]] = []
+    for scores in language_model.probabilities(texts):
+        best = scores.argmax(axis=1)
+        likely = scores[np.arange(len(best)), best].round(6).tolist()
+        inside = np.minimum(scores[:, own].sum(axis=1), 1.0).round(6).tolist() if spec else [None] * len(best)
+        rows += zip([names[place] for place in best.tolist()], likely, inside, strict=True)
+    return rows
 
 
 def _without_addresses(text: str) -> str:
@@ -155,22 +181,91 @@ def _without_addresses(text: str) -> str:
     return _ADDRESS.sub(" ", text) if any(mark in text for mark in ("@", "#", "://", "www.")) else text
 
 
-def _detected(text: str, spec: frozenset[str]) -> tuple[str | None, float | None, float | None]:
+# --- foreign ------------------------------------------------------------------------------
+
+
+class Told(NamedTuple):
+    """What `detect` says of a text."""
+
+    language: str | None
+    probability: float | None
+    spec_probability: float | None
+
+
+def foreign_detail(text: str, told: Told, languages: tuple[str, ...]) -> dict[str, Any] | None:
+    """What speaks for a text being in none of `languages`: measured values and thresholds; None where too little does.
+
+    A text is foreign where its spec_probability is below MAX_SPEC_PROBABILITY, another language is MIN_ODDS times
+    as likely, and its form allows it: in another script, that is all; prose needs MIN_EVIDENCE; what is no prose
+    needs MIN_ODDS_NOT_PROSE too; a mixed text is not foreign. Nothing is measured again but the length and the
+    form of the text: thresholds decide on the columns that `detect` made.
+    """
+    language, probability, value = told
+    if language is None or probability is None or value is None:
+        return None
+    odds = probability / max(value, UNSEEN)
+    if language == NO_LANGUAGE or value >= MAX_SPEC_PROBABILITY or odds < MIN_ODDS:
+        return None
+    evidence = log(odds) * sqrt(len(language_model.as_read(_without_addresses(text))))
+    shape = form(text, languages, language)
+    if shape is Form.MIXED or (shape is Form.NO_PROSE and odds < MIN_ODDS_NOT_PROSE):
+        return None
+    if shape is not Form.OTHER_SCRIPT and evidence < MIN_EVIDENCE:
+        return None
+    return {
+        "language": language,
+        "threshold": MAX_SPEC_PROBABILITY,
+        "value": value,
+        "min_odds": MIN_ODDS,
+        "odds": round(probability / value, 3) if value else None,
+        "min_evidence": MIN_EVIDENCE,
+        "evidence": round(evidence, 3),
+    }
+
+
+class Form(StrEnum):
+    """What the letters of a text say before its words are weighed. The first that holds, in this order but the last."""
+
+    OTHER_SCRIPT = "other_script"
+    """Mostly letters, and most of them of a script that none of the spec's languages uses."""
+    MIXED = "mixed"
+    """Few letters are of a script that the likeliest language is written in: it speaks for the smaller part."""
+    PROSE = "prose"
+    """Mostly letters, in words that mostly stand by themselves, and no list."""
+    NO_PROSE = "no_prose"
+
+
+def form(text: str, languages: tuple[str, ...], likeliest: str) -> Form:
+    """The form of a text, its addresses, @handles and #tags left out. In scripts without spaces each letter is a word."""
     text = _without_addresses(text)
-    if not any(map(str.isalpha, text)):
-        return None, None, None
-    # The scores that `rank` would sort and pair with names, a class each; only two of them are wanted.
-    scores = _identifier()._decide(text)
-    best = int(scores.argmax())
-    inside = min(1.0, float(scores[_places(spec)].sum())) if spec else None
-    language = _identifier().nb_classes[best]
-    return language, round(float(scores[best]), 6), None if inside is None else round(inside, 6)
+    chars = Counter(text)
+    # Marks belong to the letters they sit on: Indic and Arabic vowel signs are no symbols, and end no word.
+    marks = {char for char in chars if unicodedata.category(char)[0] == "M"}
+    scripts: Counter[str] = Counter()
+    for char, count in chars.items():
+        if char.isalpha() and (script := _script(char)) != "MODIFIER":
+            scripts[script] += count
+    letters = scripts.total()
+    visible = sum(count for char, count in chars.items() if not char.isspace() and char not in marks)
+    is_text = letters > 0 and letters >= MIN_LETTER_SHARE * visible
+    own = frozenset[str]().union(*map(_scripts, languages))
+    if is_text and 2 * sum(scripts[script] for script in own) < letters:
+        return Form.OTHER_SCRIPT
+    if sum(scripts[script] for script in _scripts(likeliest)) < MIN_SHARE_OF_LIKELIEST * letters:
+        return Form.MIXED
+    if marks:
+        text = text.translate(dict.fromkeys(map(ord, marks), "x"))
+    unspaced = sum(scripts[script] for script in _UNSPACED)
+    spaced = sum(1 for word in _WORD.findall(text) if _script(word[0]) not in _UNSPACED)
+    if not is_text or sum(chars[mark] for mark in _LIST_MARKS) >= MIN_LIST_MARKS * (unspaced + spaced):
+        return Form.NO_PROSE
+    tokens = [token for token in text.split() if not _NUMBER.fullmatch(token)]
+    plain = sum(1 for token in tokens if _PLAIN_WORD.fullmatch(token))
+    return Form.PROSE if unspaced * 2 > letters or plain > MIN_PLAIN_SHARE * len(tokens) else Form.NO_PROSE
 
 
-@lru_cache(maxsize=8)
-def _places(spec: frozenset[str]) -> list[int]:
-    """Where the classes of the spec's languages stand among the model's, in order."""
-    return [place for place, name in enumerate(_identifier().nb_classes) if name in spec]
+def _scripts(language: str) -> frozenset[str]:
+    return _SCRIPTS.get(language, _LATIN)
 
 
 @lru_cache(maxsize=65536)
@@ -178,31 +273,3 @@ def _script(letter: str) -> str:
     """The script of a letter, as in its Unicode name; width and font variants count as the plain letter."""
     plain = unicodedata.normalize("NFKC", letter)[:1]
     return unicodedata.name(plain, "").split(" ")[0]
-
-
-def can_be_told(text: str, languages: tuple[str, ...]) -> bool:
-    """Whether a text is long enough to hold it against the spec's languages.
-
-    It is mostly letters, and either mostly in a script that none of `languages` uses (then one word is
-    enough), or more than three words, most of them plain: not code. In scripts without spaces each
-    letter is a word.
-    """
-    text = _without_addresses(text)
-    letters = [char for char in text if char.isalpha()]
-    visible = sum(1 for char in text if not char.isspace())
-    # Marks belong to the letters they sit on: Indic and Arabic vowel signs are no symbols.
-    marks = sum(1 for char in text if unicodedata.category(char).startswith("M"))
-    if not letters or len(letters) < MIN_LETTER_SHARE * (visible - marks):
-        return False
-    own = frozenset[str]().union(*(_SCRIPTS.get(language, _LATIN) for language in languages))
-    scripts = [_script(letter) for letter in letters]
-    foreign = sum(1 for script in scripts if script not in own and script != "MODIFIER")
-    if foreign * 2 > len(letters):
-        return True
-    unspaced = sum(1 for script in scripts if script in _UNSPACED)
-    spaced = sum(1 for word in _WORD.findall(text) if _script(word[0]) not in _UNSPACED)
-    if unspaced + spaced < MIN_WORDS_TO_TELL:
-        return False
-    tokens = [token for token in text.split() if not _NUMBER.fullmatch(token)]
-    plain = sum(1 for token in tokens if _PLAIN_WORD.fullmatch(token))
-    return unspaced * 2 > len(letters) or plain > MIN_PLAIN_SHARE * len(tokens)

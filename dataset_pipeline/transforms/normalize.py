@@ -17,18 +17,13 @@ from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.params import NormalizeParams
 from dataset_pipeline.text import is_answered, rejected_side, with_sides
 from dataset_pipeline.transforms.cleaning import Profile, clean
-from dataset_pipeline.transforms.language import NO_LANGUAGE, can_be_told, detect
+from dataset_pipeline.transforms.language import Told, detect, foreign_detail
 from dataset_pipeline.transforms.pii import Finding, find_persons, find_pii, replaced, resolved
 
-MIN_SPEC_PROBABILITY = 0.02
-"""Below it a side is in no language of the spec. Measured: one of 10,003 English questions (0.0199)."""
-
-MIN_ODDS = 10.0
-"""How much likelier another language must be. Code, names and lists of words are a little like many
-languages: that lowers the spec's probability without speaking for another one (measured: of 27 of 4,535
-code answers 22 are told apart so, for 16 of 14,633 foreign sentences)."""
-
 SIDES = ("prompt", "answer", "rejected")
+
+_TOLD = ("language", "language_probability", "spec_probability")
+"""The columns of a side that `Told` is made of."""
 
 
 def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direct) -> pl.DataFrame:
@@ -44,8 +39,8 @@ def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direc
     messages on after the last of `messages`. `rejected*` are null for other records.
 
     Reasons: `empty_after_cleaning`, the prompt has nothing left, or an answer of a pair. `language`, a side
-    that is long enough to tell has less than 0.02 probability of being in one of the spec's languages, and ten
-    times that of being in another. `sides_alike`, the answers of a pair are equal as they would be released.
+    is foreign to the spec's languages (`language.foreign_detail`); one such side is enough. `sides_alike`, the
+    answers of a pair are equal as they would be released.
     Raises SpecError for a language the model does not know.
     """
     turns = _cleaned_turns(records, params, memo)
@@ -215,21 +210,10 @@ def _verdict(side: dict[str, Any], params: NormalizeParams) -> tuple[str | None,
                 "value": 0,
             }
     for name in SIDES:
-        value, language = side[f"{name}_spec_probability"], side[f"{name}_language"]
-        if value is None or value >= MIN_SPEC_PROBABILITY or language == NO_LANGUAGE:
-            continue
-        if side[f"{name}_language_probability"] < MIN_ODDS * value:
-            continue
-        if can_be_told(side[name], params.languages):
-            return "language", {
-                "rule": "language",
-                "side": name,
-                "language": language,
-                "threshold": MIN_SPEC_PROBABILITY,
-                "value": value,
-                "min_odds": MIN_ODDS,
-                "odds": round(side[f"{name}_language_probability"] / value, 3) if value else None,
-            }
+        told = Told(*(side[f"{name}_{column}"] for column in _TOLD))
+        detail = foreign_detail(side[name] or "", told, params.languages)
+        if detail is not None:
+            return "language", {"rule": "language", "side": name, **detail}
     return None, None
 
 

@@ -18,8 +18,8 @@ from dataset_pipeline.spec.params import DecontaminateParams, DedupParams, label
 from dataset_pipeline.text import rejected_side, with_sides
 from dataset_pipeline.transforms.decontaminate import decontaminate
 from dataset_pipeline.transforms.dedup import Candidates, dedup
-from dataset_pipeline.transforms.language import NO_LANGUAGE, can_be_told, detect
-from dataset_pipeline.transforms.normalize import MIN_ODDS, MIN_SPEC_PROBABILITY, SIDES
+from dataset_pipeline.transforms.language import NO_LANGUAGE, Told, detect, foreign_detail
+from dataset_pipeline.transforms.normalize import SIDES
 
 NEEDED = ("record_id", "split", "row", "source", "license", "holder", "uses", "label")
 """Columns of provenance without which nothing can be told."""
@@ -162,14 +162,12 @@ def foreign(provenance: pl.DataFrame, records: pl.DataFrame, spec: Spec) -> pl.S
         part = records.join(outside, on="record_id", how="semi", maintain_order="left")
         sided = with_sides(part)
         texts = rejected_side(part) if side == "rejected" else sided[side]
-        told = detect(texts, languages).with_columns(part["record_id"], text=texts)
-        told = told.filter(
-            (pl.col("spec_probability") < MIN_SPEC_PROBABILITY)
-            & (pl.col("language") != NO_LANGUAGE)
-            & (pl.col("probability") >= MIN_ODDS * pl.col("spec_probability"))
-        )
-        is_told = [can_be_told(text, languages) for text in told["text"].to_list()]
-        found.append(told.filter(pl.Series(is_told, dtype=pl.Boolean))["record_id"])
+        told = detect(texts, languages)
+        is_foreign = [
+            foreign_detail(text or "", Told(*row), languages) is not None
+            for text, row in zip(texts.to_list(), told.rows(), strict=True)
+        ]
+        found.append(part.filter(pl.Series(is_foreign, dtype=pl.Boolean))["record_id"])
     return pl.concat(found).unique().sort()
 
 
