@@ -1,4 +1,4 @@
-"""Cleaning on real and standard text: ftfy's pairs, Unicode's normalization cases and look-alikes, 75 languages.
+"""Cleaning on real and standard text: ftfy's pairs, Unicode's normalization cases and twins of letters, 75 languages.
 
 What must come out is the data's own word for it. Where our contract differs it is said beside the case: white space and
 control characters go, entities are decoded, quotes and ligatures stay.
@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from benchmarks.texts_cases import twin_letters
 from dataset_pipeline.transforms.cleaning import Profile, clean
 from dataset_pipeline.transforms.confusables import respelled
 from dataset_pipeline.transforms.language import detect
@@ -155,30 +156,12 @@ WHITE_SPACE = 175
 """Five columns each of the spaces, of marks that stand on one, and of those that are compatible with either."""
 
 
-# --- look-alikes ----------------------------------------------------------------------------
-
-
-def look_alikes() -> Iterator[tuple[str, str]]:
-    """Cyrillic and Greek letters of Unicode's table whose prototype is one plain Latin letter."""
-    path = shipped("confusables") / "generator" / "source_data" / "confusables.txt.gz"
-    with gzip.open(path, "rt", encoding="utf-8-sig") as lines:
-        for line in lines:
-            fields = [field.strip() for field in line.split("#")[0].split(";")]
-            if len(fields) == 3 and " " not in fields[0] + fields[1]:
-                source, prototype = chr(int(fields[0], 16)), chr(int(fields[1], 16))
-                is_letter = unicodedata.category(source)[0] == "L"
-                name = unicodedata.name(source, "")
-                if (
-                    re.fullmatch("[A-Za-z]", prototype)
-                    and is_letter
-                    and name.startswith(("CYRILLIC ", "GREEK "))
-                ):
-                    yield source, prototype
+# --- twins of letters -----------------------------------------------------------------------
 
 
 def test_confusables_every_cyrillic_and_greek_twin_of_a_latin_letter_is_seen() -> None:
     """Also γ, which alone may be a letter of the word: with another look-alike it is none."""
-    found = dict(look_alikes())
+    found = dict(twin_letters(shipped(".")))
     assert len(found) == 75
     for source, prototype in found.items():
         word = unicodedata.normalize("NFC", f"con{source}entr")

@@ -51,6 +51,8 @@ _MAX_PASSES = 8
 _PLAIN = re.compile(r"[\t\n\x20-\x7e]*")
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
 _TAG = re.compile(r"<[A-Za-z/!?]")
+_HALF = re.compile("[\x80-\x9f\ud800-\udfff]")
+"""Of a byte that is another character in Windows-1252, or of a pair of surrogates."""
 _LONE_LETTER = re.compile(r"(?<!\S)[ÂÃ](?= )")
 _BREAKS = re.compile("\r\n|[\r\x0b\x0c\u2028\u2029]")
 _TERMINAL_ESCAPE = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
@@ -84,7 +86,11 @@ def may_need_mending(text: str) -> bool:
     False only for printable ASCII with tabs and newlines and without an entity: such a text is its own
     NFC, is valid in every encoding ftfy knows, and holds no control or invisible character.
     """
-    return _PLAIN.fullmatch(text) is None or _ENTITY.search(text) is not None
+    return not text.isascii() or _PLAIN.fullmatch(text) is None or _has_entity(text)
+
+
+def _has_entity(text: str) -> bool:
+    return "&" in text and _ENTITY.search(text) is not None
 
 
 def clean(text: str, profile: Profile) -> tuple[str, dict[str, int]]:
@@ -111,8 +117,8 @@ def clean(text: str, profile: Profile) -> tuple[str, dict[str, int]]:
 
 def _mended(text: str, counts: Counter[str]) -> str:
     """Encoding repair and entities. First of all: what looks invisible may be half of a broken letter."""
-    decodes_entities = _TAG.search(text) is None
-    return "\n".join(_mended_line(line, decodes_entities, counts) for line in text.split("\n"))
+    decodes_entities = "&" in text and _TAG.search(text) is None
+    return "\n".join([_mended_line(line, decodes_entities, counts) for line in text.split("\n")])
 
 
 @cache
@@ -137,11 +143,14 @@ def _mended_line(line: str, decodes_entities: bool, counts: Counter[str]) -> str
     is_mended = False
     while True:
         before = line
-        if decodes_entities:
+        if decodes_entities and "&" in line:
             line = _ENTITY.sub(decoded, line)
-        entities_only = line
-        line = fixes.fix_surrogates(fixes.fix_c1_controls(_decoded_again(line, fix_encoding)))
-        is_mended |= line != entities_only
+        if not line.isascii():
+            entities_only = line
+            line = _decoded_again(line, fix_encoding)
+            if _HALF.search(line):
+                line = fixes.fix_surrogates(fixes.fix_c1_controls(line))
+            is_mended |= line != entities_only
         if line == before:
             break
     counts["encoding"] += is_mended
