@@ -7,7 +7,6 @@ Lives here: what is counted, the tables. Keep out: the texts (`contaminated`), p
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -39,7 +38,7 @@ def speed(scratch: Path, data: Path, count: int, chosen: Sequence[str]) -> dict[
     size = Path(given["texts"]).stat().st_size
     figures = {}
     for name in chosen:
-        _say(f"speed: {name}, {count:,} records")
+        runners.say(f"speed: {name}, {count:,} records")
         result = runners.run(*SCRIPTS[name], [given | {"copies_only": name == COPIES}])[0]
         dropped = {row for row, kind, _ in result["verdicts"] if kind == "contaminated"}
         marked = {row for row, *_ in result["verdicts"]}
@@ -64,7 +63,7 @@ def verdicts(scratch: Path, cases: Sequence[Case], chosen: Sequence[str]) -> lis
         tasks.append({"texts": str(texts), "items": str(items), "copies_only": False})
     told = []
     for name in chosen:
-        _say(f"verdicts: {name}")
+        runners.say(f"verdicts: {name}")
         for case, result in zip(cases, runners.run(*SCRIPTS[name], tasks), strict=True):
             told.append({"contender": name} | counted(case, result["verdicts"]))
     return told
@@ -157,23 +156,12 @@ def goal_table(told: Sequence[dict[str, Any]]) -> str:
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.contamination", description=(__doc__ or "").splitlines()[0]
-    )
-    data = os.environ.get(runners.DATA_VARIABLE)
-    parser.add_argument(
-        "--data", type=Path, default=data, required=data is None, help="folder of the shared sets"
-    )
+    parser = runners.options("contamination", __doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="records of the speed part (default: 100000)")
     parser.add_argument("--only", action="append", choices=sorted(SCRIPTS), help="may be repeated")
     parser.add_argument("--part", action="append", choices=["speed", "verdicts"], help="may be repeated")
-    parser.add_argument("--results", type=Path, default=runners.RESULTS)
-    found = parser.parse_args(given)
+    found = runners.given_to(parser, given)
     found.part = found.part or ["speed", "verdicts"]
-    if not found.data.is_dir():
-        parser.error(
-            f"{found.data} is no folder: --data or {runners.DATA_VARIABLE} names the folder of the shared sets"
-        )
     if found.rows < 100:
         parser.error("--rows must be 100 or more: below that nothing is planted")
     return found
@@ -203,13 +191,12 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _plot(figures: dict[str, Any], results: Path) -> None:
     values = {name: one["seconds"] for name, one in figures["contenders"].items()}
-    title = f"{figures['items']:,} evaluation items among {figures['records']:,} records"
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "contamination.svg").write_text(runners.bars(title, "seconds", values), encoding="utf-8")
-
-
-def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    runners.draw(
+        "contamination",
+        f"{figures['items']:,} evaluation items among {figures['records']:,} records",
+        values,
+        results,
+    )
 
 
 if __name__ == "__main__":

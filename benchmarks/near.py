@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -115,7 +114,7 @@ def speed(scratch: Path, data: Path, texts: int, copies: int, chosen: Sequence[C
     for turn in range(max(contender.turns for contender in chosen)):
         for contender in chosen:
             if turn < contender.turns:
-                _say(f"speed: {contender.name}, turn {turn + 1}")
+                runners.say(f"speed: {contender.name}, turn {turn + 1}")
                 given = task(path, contender, "default", SEEDS[0])
                 results[contender.name] += runners.run(contender.environment, contender.script, [given])
     for turns in results.values():
@@ -152,7 +151,7 @@ def quality(scratch: Path, lists: Sequence[PairList], chosen: Sequence[Contender
     rows = []
     for contender in chosen:
         for settings in ("default", "equal") if contender.takes_bands else ("default",):
-            _say(f"pairs: {contender.name}, {settings}")
+            runners.say(f"pairs: {contender.name}, {settings}")
             seeds = SEEDS if contender.name == runners.OURS else SEEDS[:1]
             tasks = [task(paths[told.name], contender, settings, seed, told.threshold) for told in lists for seed in seeds]  # fmt: skip
             results = runners.run(contender.environment, contender.script, tasks)
@@ -224,11 +223,7 @@ def number(value: float | None) -> str:
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.near", description=(__doc__ or "").splitlines()[0]
-    )
-    data = os.environ.get(runners.DATA_VARIABLE)
-    parser.add_argument("--data", type=Path, default=data, required=data is None, help="folder of texts")
+    parser = runners.options("near", __doc__)
     parser.add_argument("--texts", type=int, default=TEXTS)
     parser.add_argument("--copies", type=int, default=COPIES)
     parser.add_argument("--history", type=int, default=HISTORY, help="records before the one day")
@@ -236,13 +231,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--only", action="append", choices=[c.name for c in CONTENDERS], help="may be repeated"
     )
     parser.add_argument("--part", action="append", choices=["speed", "pairs", "day"], help="may be repeated")
-    parser.add_argument("--results", type=Path, default=runners.RESULTS)
-    found = parser.parse_args(given)
+    found = runners.given_to(parser, given)
     found.part = found.part or ["speed", "pairs", "day"]
-    if not found.data.is_dir():
-        parser.error(
-            f"{found.data} is no folder: --data or {runners.DATA_VARIABLE} names the folder of the texts"
-        )
     return found
 
 
@@ -262,7 +252,7 @@ def main(given: Sequence[str] | None = None) -> int:
             figures["pairs"] = quality(scratch, pair_lists(options.data), chosen)
             print(quality_table(figures["pairs"]), end="\n\n", flush=True)
         if "day" in options.part:
-            _say("one day against a history")
+            runners.say("one day against a history")
             given_day = {"data": str(options.data), "history": options.history, "new": DAY, "ngram": NGRAM}
             figures["day"] = runners.run(runners.OURS, "near_day_ours.py", [given_day])[0]
             print(day_table(figures["day"]))
@@ -272,13 +262,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _plot(figures: dict[str, Any], results: Path) -> None:
     values = {name: one["seconds"] for name, one in figures["contenders"].items()}
-    title = f"Near duplicates among {figures['texts']:,} texts"
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "near.svg").write_text(runners.bars(title, "seconds", values), encoding="utf-8")
-
-
-def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    runners.draw("near", f"Near duplicates among {figures['texts']:,} texts", values, results)
 
 
 if __name__ == "__main__":

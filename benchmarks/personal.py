@@ -7,7 +7,6 @@ Lives here: what is counted, the tables. Keep out: the texts (`personal_texts`),
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ def searched(scratch: Path, name: str, texts: Sequence[str]) -> dict[str, dict[s
     path = lay(scratch / "texts.jsonl", texts)
     results = {}
     for contender, (script, way) in CONTENDERS.items():
-        print(f"{name}: {contender}", file=sys.stderr, flush=True)
+        runners.say(f"{name}: {contender}")
         results[contender] = runners.run(runners.OURS, script, [{"texts": str(path), "way": way}])[0]
     return results
 
@@ -88,21 +87,9 @@ def speed_table(sets: dict[str, dict[str, Any]]) -> str:
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.personal", description=(__doc__ or "").splitlines()[0]
-    )
-    data = os.environ.get(runners.DATA_VARIABLE)
-    parser.add_argument(
-        "--data", type=Path, default=data, required=data is None, help="folder of the shared sets"
-    )
+    parser = runners.options("personal", __doc__)
     parser.add_argument("--texts", type=int, default=TEXTS, help="of each set at most (default: 2000)")
-    parser.add_argument("--results", type=Path, default=runners.RESULTS)
-    found = parser.parse_args(given)
-    if not found.data.is_dir():
-        parser.error(
-            f"{found.data} is no folder: --data or {runners.DATA_VARIABLE} names the folder of the shared sets"
-        )
-    return found
+    return runners.given_to(parser, given)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -130,7 +117,7 @@ def main(given: Sequence[str] | None = None) -> int:
 def _plot(sets: dict[str, dict[str, Any]], results: Path) -> None:
     seconds = {contender: sum(one["seconds"][contender] for one in sets.values()) for contender in CONTENDERS}
     title = f"Personal data in {sum(one['texts'] for one in sets.values()):,} texts of {len(sets)} kinds"
-    (results / "personal.svg").write_text(runners.bars(title, "seconds", seconds), encoding="utf-8")
+    runners.draw("personal", title, seconds, results)
 
 
 if __name__ == "__main__":

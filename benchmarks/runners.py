@@ -1,11 +1,12 @@
 """Programs that are compared, each in an environment and a process of its own, and how their figures are shown.
 
-Lives here: starting a runner of `peers/`, its memory, result files, bars. Keep out: what is compared (`near`,
-`contamination`).
+Lives here: the options that each comparison takes, starting a runner of `peers/`, its memory, result files, bars. Keep out: what
+is compared (`near`, `contamination`, `personal`).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -26,6 +27,34 @@ RESULTS = Path(__file__).resolve().parent / "results"
 DATA_VARIABLE = "DATASET_PIPELINE_REAL_DATA"
 SAMPLE_SECONDS = 0.2
 OURS = "ours"
+
+
+def options(program: str, about: str | None) -> argparse.ArgumentParser:
+    """A parser with `--data` and `--results`; `about` is the module's docstring. `given_to` reads what it was given."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{program}", description=(about or "").splitlines()[0]
+    )
+    data = os.environ.get(DATA_VARIABLE)
+    parser.add_argument(
+        "--data", type=Path, default=data, required=data is None, help="folder of the shared sets"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser
+
+
+def given_to(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argparse.Namespace:
+    """What was given to a parser of `options`. Ends with 2 where `--data` is no folder."""
+    found = parser.parse_args(given)
+    if not found.data.is_dir():
+        parser.error(
+            f"{found.data} is no folder: --data or {DATA_VARIABLE} names the folder of the shared sets"
+        )
+    return found
+
+
+def say(what: str) -> None:
+    """Tell on the screen what is measured now."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def interpreter(environment: str) -> Path:
@@ -105,7 +134,7 @@ def _proportional(process: Path) -> float:
 
 def versions(environments: Sequence[str]) -> dict[str, str]:
     """The version of each peer, as its environment has it."""
-    names = {"data-juicer": "py-data-juicer"}
+    names = {"data-juicer": "py-data-juicer", "lingua": "lingua-language-detector"}
     found = {}
     for environment in environments:
         places = [str(path) for path in (ENVIRONMENTS / environment).glob("lib/python*/site-packages")]
@@ -133,6 +162,12 @@ def write(name: str, figures: dict[str, Any], results: Path) -> None:
     """RESULTS/NAME.json: the figures, unrounded."""
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def draw(name: str, title: str, seconds: dict[str, float], results: Path) -> None:
+    """RESULTS/NAME.svg: a bar for each contender."""
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{name}.svg").write_text(bars(title, "seconds", seconds), encoding="utf-8")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
