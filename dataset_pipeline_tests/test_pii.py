@@ -201,7 +201,7 @@ def test_pii_placeholder_is_not_replaced_again() -> None:
     ("text", "names", "expected"),
     [
         ("Maria Olsen here, MARIA OLSEN, maria olsen", ["Maria Olsen"], "[PERSON] here, [PERSON], [PERSON]"),
-        ("Olsen, Maria's bike, olsenite maria", ["Maria Olsen"], "[PERSON], [PERSON]'s bike, olsenite maria"),
+        ("Olsen, Maria's bike, olsenite maria", ["Maria Olsen"], "[PERSON], [PERSON]'s bike, olsenite [PERSON]"),
         ("Sanne de Wit; de Gaulle", ["Sanne de Wit"], "[PERSON]; de Gaulle"),
         ("will you mark it? Ask Will.", ["Will Mark"], "will you mark it? Ask [PERSON]."),
         ("Will you go?", ["Will Smith"], "Will you go?"),

@@ -68,7 +68,7 @@ MAXIMAL: dict[str, Any] = {
         "input": LIMITS, "output": LIMITS, "max_tokens": 4096, "chars_per_token": 4.0, "automatic_replies": "drop",
         "profanity": {"max_words": 1, "add": ["drat"], "allow": ["heck"]}, "review_margin": 0.1, "max_sides_similarity": 0.9,
     },
-    "normalize": {"languages": ["en"], "pii": {"entities": ["PERSON"], "action": "replace", "phone_regions": ["DE"]}},
+    "normalize": {"languages": ["en"], "pii": {"entities": ["PERSON"], "action": "replace", "phone_regions": ["DE"], "allow": ["Acme"], "key_variable": "A_KEY", "model": "names"}},
     "decontaminate": {
         "ngram": 13, "min_coverage": 0.5, "min_contained_words": 5, "suspects": "review",
         "paraphrase": {"threshold": 0.5, "min_words": 20},
@@ -184,6 +184,9 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "normalize.pii.entities": (["PERSON", "IBAN_CODE"], NORMALIZE),
     "normalize.pii.action": ("keep", NORMALIZE),
     "normalize.pii.phone_regions": (["US"], {"normalize", "report"}),
+    "normalize.pii.allow": (["Kontora"], {"normalize", "report"}),
+    "normalize.pii.key_variable": ("OTHER_KEY", {"normalize", "report"}),
+    "normalize.pii.model": ("models/names", {"normalize", "report"}),
     "decontaminate.ngram": (8, DECONTAMINATE),
     "decontaminate.min_coverage": (0.6, DECONTAMINATE),
     "decontaminate.min_contained_words": (4, DECONTAMINATE),

@@ -15,6 +15,7 @@ from dataset_pipeline.assets import previewing_reading as reading
 from dataset_pipeline.assets import same_meaning
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.recipes import Latest
+from dataset_pipeline.assets.scrubbing import helpers_of
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.progress import REPORTER
 from dataset_pipeline.records import MESSAGES, PROTECTED, TABLES, Step
@@ -134,7 +135,12 @@ class Flow:
         asked = without(ids, clean["record_id"])
         if len(asked):
             params = cast(NormalizeParams, self.after.params[Step.NORMALIZE])
-            made = normalize(among(collected, asked), params, self.after.memo(Step.NORMALIZE))
+            made = normalize(
+                among(collected, asked),
+                params,
+                self.after.memo(Step.NORMALIZE),
+                helpers_of(self.after.project, params.pii),
+            )
             clean = pl.concat([clean, made.select(*reading.CLEANED)])
         as_collected = {"messages": "collected_messages", "rejected": "collected_rejected"}
         renamed = collected.rename(as_collected).drop("content_sha")
@@ -268,7 +274,8 @@ def follow_normalize(flow: Flow) -> None:
         REPORTER.get().phase(Step.NORMALIZE, f"cleaning {len(flow.todo)} records")
         for part in reading.parts(flow.todo):
             table = normalize(
-                flow.collected(pl.Series("record_id", part)), params, flow.after.memo(Step.NORMALIZE)
+                flow.collected(pl.Series("record_id", part)), params, flow.after.memo(Step.NORMALIZE),
+                helpers_of(flow.after.project, params.pii),
             )  # fmt: skip
             flow.clean = pl.concat([flow.clean, table.select(*reading.CLEANED)])
             tables.append(table.select(*reading.VERDICT))
@@ -277,7 +284,8 @@ def follow_normalize(flow: Flow) -> None:
 
 def _cleaned(flow: Flow, params: NormalizeParams, ids: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
     """The verdicts of records that differ from what is published, or whose text does; and the ids of the latter."""
-    table = normalize(flow.collected(ids), params, flow.after.memo(Step.NORMALIZE))
+    helpers = helpers_of(flow.after.project, params.pii)
+    table = normalize(flow.collected(ids), params, flow.after.memo(Step.NORMALIZE), helpers)
     was = reading.rows_of(
         flow.warehouse, Step.NORMALIZE, ids, {**reading.VERDICT, "messages": MESSAGES, "rejected": MESSAGES}
     )

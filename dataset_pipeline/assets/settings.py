@@ -52,6 +52,9 @@ _KEYS: dict[str, str] = {
     "task": "task",
     "training": "training",
     "decisions": "decisions",
+    "model_files": "normalize.pii.model_files",
+    "pseudonym_key": "normalize.pii.pseudonym_key",
+    "encoder_files": "dedup.semantic.encoder_files",
 }
 """Leaves whose name in params is not that of the spec, or that belong to another section than the step's."""
 _NAMED_LISTS = ("sources", "decontaminate.sets", "label.annotations")

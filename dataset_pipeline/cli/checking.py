@@ -25,7 +25,10 @@ from dataset_pipeline.spec.params import IngestParams, release_formats
 from dataset_pipeline.spec.places import FETCHED
 from dataset_pipeline.spec.reading import Reading
 from dataset_pipeline.storage import readers, split_lock
+from dataset_pipeline.storage.encoders import encoder_problems
 from dataset_pipeline.storage.fetching import fetch_all
+from dataset_pipeline.storage.name_models import model_problems
+from dataset_pipeline.storage.pseudonym_key import key_problems
 from dataset_pipeline.storage.sources import Found, calendar, discover, eval_files
 from dataset_pipeline.storage.tokenizers import tokenizer_problems
 from dataset_pipeline.transforms import ingest
@@ -68,6 +71,9 @@ def check(spec: Path, as_json: bool) -> int:
             *_set_problems(project),
             *_people_problems(project, advice),
             *tokenizer_problems(project),
+            *encoder_problems(project),
+            *model_problems(project),
+            *key_problems(project),
         ]
         problems = list(dict.fromkeys(problems))
         advice += [*found.notes, *_advice(project)]

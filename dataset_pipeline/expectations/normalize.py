@@ -22,6 +22,7 @@ from dataset_pipeline.expectations.text_audit import (
     has_control,
     has_mojibake,
     left_entities,
+    left_names,
     likely_entities,
 )
 from dataset_pipeline.records import Step
@@ -39,19 +40,33 @@ SUITE: tuple[Expectation, ...] = (
     Expectation("roles_kept", "Cleaning changed the turns of a record.", "between", "gauges", ("role_faults",), maximum=0),
 )  # fmt: skip
 
+NAMES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_id": pl.String,
+    "person_names": pl.List(pl.String),
+}
+
 
 def rows(audit: Audit) -> pl.DataFrame:
     """Adds has_control, pii_left and pii_likely (words, never the text) for kept rows.
 
-    extras: entities (entity: what the spec wants replaced), standing (record_id: rows as they are published already,
-    whose texts were judged when they became so).
+    extras: entities (entity: what the spec wants replaced), names (NAMES: those of new records' columns), standing
+    (record_id: rows as they are published already, whose texts were judged when they became so).
     """
     wanted = set(audit.extras["entities"]["entity"].to_list())
     judged = _judged(audit.staged, audit).select("record_id", "messages", "rejected")
     texts = _texts(judged)
+    known = audit.extras.get("names", pl.DataFrame(schema=NAMES)).unique("record_id", keep="first")
+    names = (
+        judged.select("record_id")
+        .join(known, on="record_id", how="left", maintain_order="left")["person_names"]
+        .to_list()
+    )
     facts = judged.select("record_id").with_columns(
         has_control=pl.Series(["yes" if c else "no" for c in has_control(texts)], dtype=pl.String),
-        pii_left=_words(left_entities(text) & wanted for text in texts),
+        pii_left=_words(
+            (left_entities(text) | ({"PERSON"} if own and left_names(text, own) else set())) & wanted
+            for text, own in zip(texts, names, strict=True)
+        ),
         pii_likely=_words(likely_entities(text) & wanted for text in texts),
     )
     clean = {"has_control": "no", "pii_left": "none", "pii_likely": "none"}

@@ -7,6 +7,7 @@ must never be imported here: a fault in it would then hide itself. Keep out: rep
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -23,6 +24,11 @@ _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b
 _SSN_WORD = re.compile(r"\b(?:ssn|social security)\b.{0,40}$", re.IGNORECASE | re.DOTALL)
 _SSN = re.compile(
     r"(?<![\d-])(?!000|666|9\d\d|078-05-1120|123-45-6789)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"
+)
+_ADDRESS = re.compile(
+    r"\b(?:ip|ipv4|host|server|client|peer|address|from)[\s:=]+(?!10\.0\.|0\.|127\.|255\.)"
+    r"(?:6[4-9]|[7-9]\d|1\d\d|2[0-4]\d|25[0-5])(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\d.])",
+    re.IGNORECASE,
 )
 _PHONE = re.compile(r"(?<![\w+])\+[1-9]\d{0,2}[ .-]?\(?\d{1,4}\)?(?:[ .-]?\d{2,4}){2,4}(?!\d)")
 
@@ -54,8 +60,32 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
 
 
+def _in_ascii(text: str) -> str:
+    """`text` with digits of any script and letters of any width as ASCII, where Unicode says what they stand for."""
+    if text.isascii():
+        return text
+    folded = unicodedata.normalize("NFKC", text)
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in folded)
+
+
+def left_names(text: str, names: Iterable[str | None]) -> bool:
+    """Whether one of `names`, of two words or more, stands in `text` as a whole, in any case and with any blanks."""
+    said = f" {' '.join(_folded(text).split())} "
+    for name in names:
+        parts = _folded(name or "").split()
+        at = said.find(" ".join(parts)) if len(parts) > 1 else -1
+        if at >= 0 and not said[at - 1].isalnum() and not said[at + len(" ".join(parts))].isalnum():
+            return True
+    return False
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def left_entities(text: str) -> set[str]:
     """Entity types that certainly stand in `text`: a checksum holds, or the words before say so."""
+    text = _in_ascii(text)
     found = set()
     if "@" in text and _EMAIL.search(text):
         found.add("EMAIL_ADDRESS")
@@ -71,8 +101,11 @@ def left_entities(text: str) -> set[str]:
 
 def likely_entities(text: str) -> set[str]:
     """Entity types whose mere shape stands in `text`: an invoice number may look like one, too."""
+    text = _in_ascii(text)
     found = set()
     if any(c.isdigit() for c in text):
+        if _ADDRESS.search(text):
+            found.add("IP_ADDRESS")
         if _SSN.search(text):
             found.add("US_SSN")
         if "+" in text and _PHONE.search(text):

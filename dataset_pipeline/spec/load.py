@@ -27,7 +27,7 @@ from dataset_pipeline.spec.meaning import (
     semantic_problems,
 )
 from dataset_pipeline.spec.models import Spec
-from dataset_pipeline.spec.params import Params, params_of
+from dataset_pipeline.spec.params import Params, params_of, with_beside
 from dataset_pipeline.spec.places import is_remote
 
 
@@ -50,7 +50,7 @@ class Project:
 
     @property
     def params(self) -> dict[str, Params]:
-        return params_of(self.spec)
+        return with_beside(params_of(self.spec), self.root)
 
     @property
     def warehouse_path(self) -> Path:

@@ -7,7 +7,7 @@ receives (`params`). Field descriptions become the JSON Schema that editors show
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -223,18 +223,32 @@ class Filter(Section):
 
 
 PiiEntity = Literal[
-    "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN", "PERSON"
+    "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN", "PERSON", "URL"
 ]
-ALL_ENTITIES: tuple[PiiEntity, ...] = (
-    "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN", "PERSON",
-)  # fmt: skip
+EVERY_ENTITY: tuple[PiiEntity, ...] = get_args(PiiEntity)
+ALL_ENTITIES: tuple[PiiEntity, ...] = tuple(entity for entity in EVERY_ENTITY if entity != "URL")
+"""The default: addresses of pages carry meaning more often than they name a person."""
 
 
 class Pii(Section):
     entities: tuple[PiiEntity, ...] = ALL_ENTITIES
-    action: Literal["replace", "keep"] = Field(
+    action: Literal["replace", "pseudonym", "keep"] = Field(
         "replace",
-        description="replace: a typed placeholder such as [EMAIL_ADDRESS]; keep: find and count only.",
+        description="replace: a typed placeholder such as [EMAIL_ADDRESS]; pseudonym: one such as [PERSON:mz4kq2w7ba], the same for "
+        "the same value under one key; keep: find and count only.",
+    )
+    allow: tuple[str, ...] = Field(
+        (),
+        description="What is nobody's: names of your products, addresses and numbers of your own desks. Compared whole, in any case.",
+    )
+    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
+        "DATASET_PIPELINE_PSEUDONYM_KEY",
+        description="Environment variable that holds the secret key of pseudonyms, 16 bytes or more; the key stands nowhere else.",
+    )
+    model: str | None = Field(
+        None,
+        description="spaCy model that finds names of persons in running text: an installed package, or a folder beside the spec. None: "
+        "names are known from columns, salutations, signatures and introductions.",
     )
     phone_regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = Field(
         ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR"),

@@ -8,13 +8,15 @@ here makes exactly those steps stale. Keep out: reading files, deciding anything
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from dataset_pipeline.records import ANNOTATIONS, PROTECTED, RELEASE, REPORT, REVIEWS, Step
+from dataset_pipeline.spec import beside
 from dataset_pipeline.spec.models import (
-    ALL_ENTITIES,
+    EVERY_ENTITY,
     AnnotationSet,
     Decision,
     EvalSet,
@@ -37,6 +39,9 @@ from dataset_pipeline.spec.models import (
 )
 from dataset_pipeline.spec.reading import Reading, Shape
 
+_BESIDE = ("encoder_files", "model_files", "pseudonym_key")
+"""Leaves that tell what the spec names outside of it (`spec.beside`); empty where it names nothing."""
+
 
 class Params(BaseModel):
     """Base of all params: frozen; `hash()` is stable across runs and machines."""
@@ -48,7 +53,9 @@ class Params(BaseModel):
     gates: dict[str, Gate] = {}
 
     def hash(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        # What the spec does not name says nothing: a step's hash is what it was before a spec could name it.
+        unnamed = {name for name in _BESIDE if getattr(self, name, None) == ""}
+        return hashlib.sha256(self.model_dump_json(exclude=unnamed).encode()).hexdigest()
 
 
 class SourceParams(BaseModel):
@@ -88,6 +95,8 @@ class DedupParams(Params):
     near: Near
     ngram: int
     semantic: Semantic | None = None
+    encoder_files: str = ""
+    """What tells the encoder apart that `semantic` names."""
 
 
 class FilterParams(Params):
@@ -111,6 +120,10 @@ class NormalizeParams(Params):
     answers_are_labels: bool
     languages: tuple[str, ...]
     pii: Pii
+    model_files: str = ""
+    """What tells the model of names apart."""
+    pseudonym_key: str = ""
+    """The id of the key; the key itself is in no params."""
 
 
 class ProtectedParams(Params):
@@ -160,6 +173,7 @@ class ReportParams(Params):
     version: int = 1
     answers_are_labels: bool
     pii: Pii
+    model_files: str = ""
 
 
 class SplitParams(Params):
@@ -285,7 +299,7 @@ def params_of(spec: Spec) -> dict[str, Params]:
         ),
         REPORT: ReportParams(
             answers_are_labels=labels,
-            pii=spec.normalize.pii.model_copy(update={"action": "replace", "entities": ALL_ENTITIES}),
+            pii=spec.normalize.pii.model_copy(update={"action": "replace", "entities": EVERY_ENTITY}),
             **gates(REPORT),
         ),
         Step.DEDUP: DedupParams(
@@ -367,3 +381,21 @@ def params_of(spec: Spec) -> dict[str, Params]:
             **gates(RELEASE),
         ),
     }
+
+
+def with_beside(params: dict[str, Params], root: Path) -> dict[str, Params]:
+    """`params` with what tells apart what the spec names outside of it: models on disk, the key of pseudonyms."""
+    normalize, dedup = cast(NormalizeParams, params[Step.NORMALIZE]), cast(DedupParams, params[Step.DEDUP])
+    pii, semantic, changed = normalize.pii, dedup.semantic, dict(params)
+    found: dict[str, str] = {}
+    if pii.model is not None:
+        found["model_files"] = beside.identity_of_model(root, pii.model)
+        changed[REPORT] = params[REPORT].model_copy(update=found)
+    if pii.action == "pseudonym":
+        found["pseudonym_key"] = beside.key_id(beside.secret_of(pii.key_variable))
+    if found:
+        changed[Step.NORMALIZE] = normalize.model_copy(update=found)
+    if semantic is not None and semantic.encoder is not None:
+        files = {"encoder_files": beside.identity_of_folder(root / semantic.encoder)}
+        changed[Step.DEDUP] = dedup.model_copy(update=files)
+    return changed

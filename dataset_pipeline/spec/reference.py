@@ -229,7 +229,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Profanity.add": "Words that count too.",
     "Profanity.allow": "Words of the list that do not count.",
     "Normalize.pii": "Personal data: what is looked for, and what becomes of it.",
-    "Pii.entities": "What is looked for. PERSON is names that the record's own columns hold (`person_names`).",
+    "Pii.entities": "What is looked for. PERSON is names: those of the record's own columns (`person_names`), and those in salutations, signatures and introductions. URL is not asked for by default.",
     "Decontaminate.suspects": "What becomes of a record that holds a short item whole, or one in other words: it waits, is dropped, or is kept.",
     "Decontaminate.sets": "Evaluation sets, your own and public ones. The handwritten examples are always protected.",
     "Label.aggregate": "How several answers become one: most votes, or votes weighed by how reliable each annotator is.",

@@ -18,7 +18,8 @@ from dataset_pipeline.spec.params import NormalizeParams
 from dataset_pipeline.text import is_answered, rejected_side, with_sides
 from dataset_pipeline.transforms.cleaning import Profile, clean
 from dataset_pipeline.transforms.language import Told, detect, foreign_detail
-from dataset_pipeline.transforms.pii import Finding, find_persons, find_pii, replaced, resolved
+from dataset_pipeline.transforms.persons import NONE, Helpers, find_in_records, pseudonyms_of
+from dataset_pipeline.transforms.pii import Finding, find_pii, placeholder, replaced
 
 SIDES = ("prompt", "answer", "rejected")
 
@@ -26,12 +27,14 @@ _TOLD = ("language", "language_probability", "spec_probability")
 """The columns of a side that `Told` is made of."""
 
 
-def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direct) -> pl.DataFrame:
+def normalize(
+    records: pl.DataFrame, params: NormalizeParams, memo: Memo = direct, helpers: Helpers = NONE
+) -> pl.DataFrame:
     """Clean every message, tag each side's language, find or replace personal data, decide.
 
     In: the columns of `records.RECORDS`. Out: `records.TABLES['normalize']`, one row per record in the
-    order they came, cleaned whether kept or not. `messages`: cleaned, with placeholders where
-    `params.pii.action` is replace. `*_language*`: of the cleaned text before placeholders; null for a
+    order they came, cleaned whether kept or not. `messages`: cleaned, with placeholders or pseudonyms unless
+    `params.pii.action` is keep. helpers: the key of pseudonyms and the model of names that the spec asks for. `*_language*`: of the cleaned text before placeholders; null for a
     side without letters, and for the answer where answers are labels. `*_spec_probability`: null where
     no languages are asked for. `changes`, `pii_counts`: by name. `pii_spans`: characters of the cleaned
     message before placeholders; never the text itself. `clean_sha`: of what later steps read.
@@ -43,9 +46,11 @@ def normalize(records: pl.DataFrame, params: NormalizeParams, memo: Memo = direc
     answers of a pair are equal as they would be released.
     Raises SpecError for a language the model does not know.
     """
-    turns = _cleaned_turns(records, params, memo)
+    turns = _cleaned_turns(records, params, memo, helpers)
     sides = _sides(turns, params, memo)
-    columns = [_outcome(turn, side, params) for turn, side in zip(turns, sides.to_dicts(), strict=True)]
+    columns = [
+        _outcome(turn, side, params, helpers) for turn, side in zip(turns, sides.to_dicts(), strict=True)
+    ]
     schema = {name: dtype for name, dtype in model.TABLES[model.Step.NORMALIZE].items() if name not in _KEY}
     made = pl.DataFrame(columns, schema=schema)
     return model.conform(pl.concat([records.select(_KEY), made], how="horizontal"), model.Step.NORMALIZE)
@@ -65,6 +70,8 @@ class _Turn(NamedTuple):
     """How many of `messages` are the record's."""
     changes: Counter[str]
     findings: list[list[Finding]]
+    names: tuple[str, ...]
+    """Those that were looked for in the record."""
 
 
 def _profile(role: str, is_label: bool, params: NormalizeParams) -> Profile:
@@ -73,7 +80,9 @@ def _profile(role: str, is_label: bool, params: NormalizeParams) -> Profile:
     return Profile.LABEL if is_label else Profile.MESSAGE
 
 
-def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams, memo: Memo) -> list[_Turn]:
+def _cleaned_turns(
+    records: pl.DataFrame, params: NormalizeParams, memo: Memo, helpers: Helpers
+) -> list[_Turn]:
     """Every record with its messages cleaned and searched; equal texts are cleaned and searched once."""
     answered = records.select(is_answered()).to_series().to_list()
     known: dict[tuple[str, Profile], tuple[str, dict[str, int]]] = {}
@@ -97,7 +106,14 @@ def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams, memo: Memo) -
         {m["content"] for cleaned, _, searched in turns for m, s in zip(cleaned, searched, strict=True) if s}
     )
     found = dict(zip(texts, find_pii(texts, params.pii, memo), strict=True))
-    names = records["person_names"].to_list() if "PERSON" in params.pii.entities else [None] * len(turns)
+    asked = [
+        [
+            message["content"] if is_searched else None
+            for message, is_searched in zip(cleaned, searched, strict=True)
+        ]
+        for cleaned, _, searched in turns
+    ]
+    people = find_in_records(asked, records["person_names"].to_list(), found, params.pii, memo, helpers)
     return [
         _Turn(
             content_sha or "",
@@ -105,14 +121,12 @@ def _cleaned_turns(records: pl.DataFrame, params: NormalizeParams, memo: Memo) -
             prompt_turns,
             len(cleaned) - len(other or ()),
             changes,
-            [
-                _with_persons(message["content"], found[message["content"]], persons) if is_searched else []
-                for message, is_searched in zip(cleaned, searched, strict=True)
-            ],
-        )
-        for (cleaned, changes, searched), persons, content_sha, prompt_turns, other in zip(
-            turns,
+            findings,
             names,
+        )
+        for (cleaned, changes, _), (findings, names), content_sha, prompt_turns, other in zip(
+            turns,
+            people,
             records["content_sha"].to_list(),
             records["prompt_turns"].to_list(),
             others,
@@ -125,11 +139,6 @@ def _others(records: pl.DataFrame) -> list[list[dict[str, str]] | None]:
     """The turns of the worse side of each preference pair; None for other records."""
     found = records["rejected"]
     return [None] * records.height if found.null_count() == records.height else found.to_list()
-
-
-def _with_persons(text: str, found: list[Finding], names: list[str | None] | None) -> list[Finding]:
-    persons = find_persons(text, [name for name in names if name]) if names else []
-    return resolved(text, [*found, *persons]) if persons else found
 
 
 def _sides(turns: list[_Turn], params: NormalizeParams, memo: Memo) -> pl.DataFrame:
@@ -163,12 +172,17 @@ def _tags(texts: pl.Series, side: str, params: NormalizeParams, memo: Memo) -> p
     return detect(texts, params.languages, memo).rename(names)
 
 
-def _outcome(turn: _Turn, side: dict[str, Any], params: NormalizeParams) -> dict[str, Any]:
+def _outcome(turn: _Turn, side: dict[str, Any], params: NormalizeParams, helpers: Helpers) -> dict[str, Any]:
     """The columns of one record."""
     messages = turn.messages
-    if params.pii.action == "replace":
+    if params.pii.action != "keep":
+        word = (
+            pseudonyms_of(helpers, turn.names, params.pii.phone_regions)
+            if params.pii.action == "pseudonym"
+            else placeholder
+        )
         messages = [
-            {"role": message["role"], "content": replaced(message["content"], findings)}
+            {"role": message["role"], "content": replaced(message["content"], findings, word)}
             for message, findings in zip(messages, turn.findings, strict=True)
         ]
     spans = [

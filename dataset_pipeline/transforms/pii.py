@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from dataset_pipeline.memo import Memo, direct
-from dataset_pipeline.spec.models import ALL_ENTITIES, Pii
+from dataset_pipeline.spec.models import EVERY_ENTITY, Pii
 from dataset_pipeline.transforms.pii_context import MIN_SCORE, TOKEN, is_supported, raised
 from dataset_pipeline.transforms.pii_formats import (
     BROKEN_AT,
@@ -36,8 +36,9 @@ from dataset_pipeline.transforms.pii_view import plain_view
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
 
-_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(ALL_ENTITIES)})\]")
+_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(EVERY_ENTITY)})(?::[a-z2-7]+)?\]")
 _DIGIT = re.compile(r"\d")
+_HOST = re.compile(r"\w\.[^\W_]|://")
 _ADDRESS = re.compile(rf"[\w+&%~-]{BROKEN_AT}\w[\w-]*\.\w")
 _MARKED_AT = re.compile(rf"(?:{ENCODED_AT}|{SPELLED_AT})", re.IGNORECASE)
 _COLONS = re.compile(r"[0-9A-F]{4}:[0-9A-F:]|ffff:", re.IGNORECASE)
@@ -77,6 +78,8 @@ def possible_entities(text: str) -> frozenset[str]:
             possible.add("IP_ADDRESS")
         if iban_spans(text):
             possible.add("IBAN_CODE")
+    if ("." in text or "://" in text) and _HOST.search(text):
+        possible.add("URL")
     return frozenset(possible)
 
 
@@ -89,7 +92,7 @@ def find_pii(texts: list[str], params: Pii, memo: Memo = direct) -> list[list[Fi
     """What the allowed entities' recognizers find in each text: in order, not overlapping.
 
     PERSON is not among them: names come from a record's columns (`find_persons`). Existing
-    placeholders are left alone. Equal texts are searched once.
+    placeholders, and what the spec says is nobody's, are left alone. Equal texts are searched once.
     """
     allowed = frozenset(params.entities) - {"PERSON"}
     possible = {text: tuple(sorted(allowed & possible_entities(plain_view(text)))) for text in set(texts)}
@@ -103,14 +106,24 @@ def find_pii(texts: list[str], params: Pii, memo: Memo = direct) -> list[list[Fi
 
     settings = json.dumps([sorted(allowed), params.phone_regions])
     rows = memo("pii", VERSION, settings, searched, search)["findings"].to_list()
-    found = {text: [Finding(**finding) for finding in row] for text, row in zip(searched, rows, strict=True)}
+    allowed_texts = frozenset(text.casefold() for text in params.allow)
+    found = {
+        text: [f for f in map(_as_finding, row) if text[f.start : f.end].casefold() not in allowed_texts]
+        for text, row in zip(searched, rows, strict=True)
+    }
     return [found.get(text, []) for text in texts]
 
 
-def find_persons(text: str, names: Iterable[str]) -> list[Finding]:
-    """Where the given names stand in `text`; see `pii_names.find_names` for what counts."""
-    known = tuple(sorted({name.strip() for name in names if name and name.strip()}))
-    return [Finding(start, end, "PERSON", score) for start, end, score in find_names(text, known)]
+def _as_finding(row: dict[str, Any]) -> Finding:
+    return Finding(**row)
+
+
+def find_persons(text: str, names: Iterable[str], guessed: Iterable[str] = ()) -> list[Finding]:
+    """Where the given names stand in `text`; see `pii_names.find_names` for what counts. guessed: names that nobody gave, but a text."""
+    known, others = (
+        tuple(sorted({name.strip() for name in some if name and name.strip()})) for some in (names, guessed)
+    )
+    return [Finding(start, end, "PERSON", score) for start, end, score in find_names(text, known, others)]
 
 
 def resolved(text: str, findings: Iterable[Finding]) -> list[Finding]:
@@ -124,11 +137,18 @@ def resolved(text: str, findings: Iterable[Finding]) -> list[Finding]:
     return sorted(kept)
 
 
-def replaced(text: str, findings: Iterable[Finding]) -> str:
-    """`text` with each finding (not overlapping) as a placeholder such as [EMAIL_ADDRESS]."""
+def placeholder(finding: Finding, text: str) -> str:
+    """Such as [EMAIL_ADDRESS]."""
+    return f"[{finding.entity}]"
+
+
+def replaced(
+    text: str, findings: Iterable[Finding], word: Callable[[Finding, str], str] = placeholder
+) -> str:
+    """`text` with `word` of each finding (not overlapping) and of what it found in the finding's place."""
     parts, position = [], 0
     for finding in sorted(findings):
-        parts += [text[position : finding.start], f"[{finding.entity}]"]
+        parts += [text[position : finding.start], word(finding, text[finding.start : finding.end])]
         position = finding.end
     return "".join([*parts, text[position:]])
 
@@ -155,7 +175,8 @@ def _uncontained(found: list[Any]) -> list[Any]:
         return found
     from presidio_analyzer import EntityRecognizer
 
-    return EntityRecognizer.remove_duplicates(found)
+    kept: list[Any] = EntityRecognizer.remove_duplicates(found)
+    return kept
 
 
 def analyzed(text: str, entities: tuple[str, ...], phone_regions: tuple[str, ...]) -> list[Finding]:
@@ -184,7 +205,9 @@ def _recognizers(phone_regions: tuple[str, ...]) -> tuple[dict[str, Any], frozen
         logging.getLogger(name).setLevel(logging.CRITICAL)
     from dataset_pipeline.transforms.pii_recognizers import recognizer_of
 
-    made = {entity: recognizer_of(entity, phone_regions) for entity in ALL_ENTITIES if entity != "PERSON"}
+    made: dict[str, Any] = {
+        entity: recognizer_of(entity, phone_regions) for entity in EVERY_ENTITY if entity != "PERSON"
+    }
     return made, frozenset(word for recognizer in made.values() for word in recognizer.context or ())
 
 

@@ -22,7 +22,7 @@ _WINDOW_CHARS = 120
 
 
 @lru_cache(maxsize=1)
-def _stop_words() -> frozenset[str]:
+def stop_words() -> frozenset[str]:
     from spacy.lang.en.stop_words import STOP_WORDS
 
     return frozenset(STOP_WORDS)
@@ -30,7 +30,7 @@ def _stop_words() -> frozenset[str]:
 
 def is_keyword(word: str, context: Collection[str]) -> bool:
     """Whether a lower-cased word counts: no stop word but where it is a context word itself (spaCy lists 'call')."""
-    return word != "be" and (word in context or word not in _stop_words())
+    return word != "be" and (word in context or word not in stop_words())
 
 
 def is_supported(text: str, start: int, context: Collection[str], every_context: Collection[str]) -> bool:

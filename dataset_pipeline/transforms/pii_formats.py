@@ -40,6 +40,14 @@ SPELLED_AT = r"\s?(?:\(\s?(?:at|@)\s?\)|\[\s?(?:at|@)\s?\]|\{\s?(?:at|@)\s?\})\s
 SPELLED_DOT = r"\s?(?:\(\s?(?:dot|\.)\s?\)|\[\s?(?:dot|\.)\s?\]|\{\s?(?:dot|\.)\s?\})\s?"
 """As people write addresses that no crawler shall find."""
 
+
+def plain_address(written: str) -> str:
+    """An address of mail as it is meant, however its @ and its dots are written."""
+    dotted = re.sub(SPELLED_DOT, ".", written, flags=re.IGNORECASE)
+    at = re.sub(rf"{SPELLED_AT}|{ENCODED_AT}", "@", dotted, flags=re.IGNORECASE)
+    return re.sub(r"[\s>]", "", at)
+
+
 # Numbers ----------------------------------------------------------------------------------------------
 
 DATE = re.compile(
@@ -65,7 +73,7 @@ NUMBERED_THING_BEFORE = re.compile(
 """The text before a number ends by saying that it is the number of a thing."""
 
 VERSION_BEFORE = re.compile(
-    r"(?:\b(?:v|ver|versions?|releases?|released|builds?|rev|revisions?|firmware|driver|update[ds]?|patch|"
+    r"(?:(?:\b|(?-i:(?<=[a-z])(?=V)))(?:v|ver|versions?|releases?|released|builds?|rev|revisions?|firmware|driver|update[ds]?|patch|"
     r"upgraded?|downgraded?|software|bios|uefi|edition|section|chapter|clause|figure|step)\b\.?"
     r"(?:\s+(?:no|number|to|from|is|was|of|with))?(?:[\s(]+v?[0-9.]+[\s)]+(?:to|and|or))?[\s:#=('\"-]*|[A-Za-z][-_]|\bv|[0-9]\.)$",
     re.IGNORECASE,
@@ -87,19 +95,20 @@ WITHIN_PHONE = re.compile(rf"(?<=[\d)-]){_LINE_BREAK}(?=\(?\d)")
 """The number that a line ends with, and a break between digits."""
 
 PHONE_BEFORE = re.compile(
-    r"(?<![^\W_])(?:(?:my|our|his|her|their)\s+number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|"
+    r"(?<![^\W_])(?:(?:my|our|his|her|their)\s+(?:new\s+|other\s+|own\s+|direct\s+)?number|(?:reach|contact|text|message)\s+(?:me|us|him|her|them)|"
     r"(?:answer(?:s|ed|ing)?|pick(?:s|ed|ing)?\s+up)\s+(?:at|on)|(?:reachable|reached|contacted|available)\s+(?:at|on|under|via)|"
     r"phones?|telephone|tel|cell(?:phone)?|mobile|mob|call|ring|dial|whatsapp|sms|fax|hotline|landline|"
     r"telefon|handy|ph|text|txt|text\s+messages?|mobil|rückruf|t[eé]l[eé](?:fono|phone)|m[oó]vil|portable|"
-    r"llam(?:a|e|ar|en|arme|arnos)(?:\s+al?)?|appele[rz](?:-(?:moi|nous))?(?:\s+(?:au|le))?)(?:_?(?:no|nr|number))?\b\.?"
-    r"(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|to|under|unter|via|au|al|please)\b\.?)*"
+    r"ll[aá]m\w{1,6}(?:\s+al?)?|(?:ri)?chiam\w{1,6}(?:\s+al)?|n[uú]mero(?:\s+\w+){0,2}\s+es(?:\s+el)?|callback|appele[rz](?:-(?:moi|nous))?(?:\s+(?:au|le))?)(?:_?(?:no|nr|number))?\b\.?"
+    r"(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|to|from|under|unter|via|au|al|please)\b\.?)*"
     r"[\"'\\]*\s*[:#=]*\s*[\"'\\]*$",
     re.IGNORECASE,
 )
 PHONE_LETTER_BEFORE = re.compile(
-    r"(?:^|[\n|;,/\u00b7\u2022])[ \t]*[tpmcofwhd][.:]{1,2}[ \t]*$", re.IGNORECASE
+    r"(?:^|[\n|;,/\u00b7\u2022]|[ ]{2,})[ \t]*(?:[tpmcofwhd]|home|work|office|direct|main|evenings?)[.:]{1,2}[ \t]*$",
+    re.IGNORECASE,
 )
-"""T: M: F: and the like, as in signatures."""
+"""T: M: Home: and the like, as in signatures and forms."""
 PHONE_AFTER = re.compile(r"(?:\s*[-(]\s*|[ \t]+)(?:fax|mobile|cell|office)\b", re.IGNORECASE)
 """The text before a number ends, or the text after it begins, by saying that it is a phone."""
 PHONE_KIND_AFTER = re.compile(r"(?:-|\s?\()(?:fax|phone|tel|mobile|cell|office|home|work)\b", re.IGNORECASE)
@@ -201,7 +210,10 @@ IBAN_LENGTHS: dict[str, int] = {
 _IBAN_STEP = re.compile(rf"{_GAP}?[A-Za-z0-9]")
 
 
-_IBAN_GROUPS = re.compile(r"[A-Z]{2}[0-9A-Z]+|[A-Z]{2}[0-9]{2}(?:[ -][0-9A-Z]{4})+(?:[ -][0-9A-Z]{1,3})?")
+_IBAN_GROUPS = re.compile(
+    r"[A-Z]{2}[0-9A-Z]+|[A-Z]{2}[0-9]{2}(?:[ -][0-9A-Z]{4})+(?:[ -][0-9A-Z]{1,3})?"
+    r"|[a-z]{2}[0-9a-z]+|[a-z]{2}[0-9]{2}(?:[ -][0-9a-z]{4})+(?:[ -][0-9a-z]{1,3})?"
+)
 
 
 def iban_end(text: str, start: int, length: int) -> int | None:

@@ -74,8 +74,9 @@ def _changes(source: SourceFacts | None, facts: CardFacts) -> list[str]:
         return done
     if source.cleaned:
         done.append(f"encoding, white space and invisible characters cleaned in {_records(source.cleaned)}")
-    if source.scrubbed and facts.pii_action == "replace":
-        done.append(f"personal data replaced by placeholders in {_records(source.scrubbed)}")
+    if source.scrubbed and facts.pii_action != "keep":
+        by = "pseudonyms" if facts.pii_action == "pseudonym" else "placeholders"
+        done.append(f"personal data replaced by {by} in {_records(source.scrubbed)}")
     if source.relabelled:
         done.append(f"labels of {_records(source.relabelled)} are not the source's own words")
     if left := sum(source.dropped.values()):

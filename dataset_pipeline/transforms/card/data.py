@@ -149,11 +149,12 @@ def languages(facts: CardFacts) -> str:
 
 
 def personal_data(facts: CardFacts) -> str:
-    done = (
-        "replaced by typed placeholders such as `[EMAIL_ADDRESS]`"
-        if facts.pii_action == "replace"
-        else "found and counted, **not replaced**"
-    )
+    done = {
+        "replace": "replaced by typed placeholders such as `[EMAIL_ADDRESS]`",
+        "pseudonym": "replaced by pseudonyms such as `[PERSON:mz4kq2w7ba]`, the same for the same person, address or number under the "
+        f"secret key with the id `{facts.pseudonym_key}` (HMAC-SHA256; the key is no part of this dataset)",
+        "keep": "found and counted, **not replaced**",
+    }[facts.pii_action]
     return section(
         "Personal data",
         f"Personal data found was {done}. Found in released records: {counted(facts.pii) or 'none'}.",

@@ -117,6 +117,8 @@ class CardFacts:
     """Days that are released with rows of an earlier spec, input or version."""
     settings: Sequence[tuple[str, str]]
     versions: Mapping[str, str]
+    pseudonym_key: str = ""
+    """The id of the key under which personal data became pseudonyms; empty where it did not."""
     seal: str = ""
     """transforms.sealing: of what the manifest says beside clock values."""
     tokens: TokenFacts | None = None

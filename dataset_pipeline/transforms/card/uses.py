@@ -160,8 +160,13 @@ def _excluded(facts: CardFacts, spoken: list[str], labels: list[str]) -> list[st
         lines.append(
             "Kinds of text that none of the labels fits: every record has one of them, and none says `none`."
         )
-    if facts.pii_action != "replace":
+    if facts.pii_action == "keep":
         lines.append("Passing on without a look at personal data: it was found and not replaced.")
+    elif facts.pii_action == "pseudonym":
+        lines.append(
+            "Finding out who is meant, or joining with other data under the same key: who has the key can try values, and equal "
+            "pseudonyms tell that two records speak of the same person."
+        )
     elif facts.pii:
         lines.append(
             "Finding out who is meant: personal data was replaced, and whoever looks may still find some."

@@ -84,7 +84,7 @@ def _cleaning(facts: CardFacts) -> str:
         sum(getattr(source, name) for source in facts.sources)
         for name in ("cleaned", "scrubbed", "relabelled")
     )
-    done = "replaced" if facts.pii_action == "replace" else "found and left"
+    done = "found and left" if facts.pii_action == "keep" else "replaced"
     return (
         f"Of the released records, cleaning changed the text of {cleaned} (encoding, white space, invisible characters), "
         f"personal data was {done} in {scrubbed}"

@@ -1,0 +1,29 @@
+"""What our recognizers share: the words before a finding, and a finding in Presidio's form. Importing it imports Presidio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from presidio_analyzer import AnalysisExplanation, RecognizerResult
+
+BEFORE_CHARS = 48
+"""How far back the words are read that say what a number is: a noun, 'number', 'is', punctuation."""
+
+
+def words_before(text: str, start: int) -> str:
+    return text[max(0, start - BEFORE_CHARS) : start]
+
+
+def finding_of(recognizer: Any, span: tuple[int, int], score: float) -> RecognizerResult:
+    return RecognizerResult(
+        entity_type=recognizer.supported_entities[0],
+        start=span[0],
+        end=span[1],
+        score=score,
+        # Presidio's context enhancer writes into the explanation.
+        analysis_explanation=AnalysisExplanation(recognizer=recognizer.name, original_score=score),
+        recognition_metadata={
+            RecognizerResult.RECOGNIZER_NAME_KEY: recognizer.name,
+            RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
+        },
+    )
