@@ -23,6 +23,7 @@ import polars as pl
 
 from dataset_pipeline import text
 from dataset_pipeline.memo import Memo, direct
+from dataset_pipeline.transforms.first_kept import Nearest
 
 VERSION = 1
 """Raised when an equal encoder and text give another vector."""
@@ -69,14 +70,6 @@ class Vectors:
 
     def take(self, rows: Indices) -> Vectors:
         return Vectors(self.values[rows], self.lengths[rows])
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Per item: the earliest kept item it is near to (-1: none, it is kept) and their similarity."""
-
-    twin: Indices
-    similarity: Floats
 
 
 def compared(texts: pl.Series) -> pl.Series:
