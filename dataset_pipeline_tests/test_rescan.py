@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,9 @@ from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage import addenda, release_removal, release_tags, releases, rewriting
 from dataset_pipeline.storage.release_checks import verify
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline_tests.evaluated_project import EvaluatedProject
 from dataset_pipeline_tests.published_release import exchange, files_of, written
-from dataset_pipeline_tests.scenario import call, jsonl, last_json, make_project, spec
+from dataset_pipeline_tests.scenario import call, last_json, make_project, spec
 
 LEAKED = (
     "The brass telescope on the north balcony shows only fog whenever the ferry sounds its long evening horn."
@@ -44,30 +44,13 @@ RECORDS = [
 IDS = [f"{n:032x}" for n in range(len(RECORDS))]
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(EvaluatedProject):
     """A project with releases that were written without a run, and evaluation sets that may be changed."""
-
-    spec: Path
-
-    @property
-    def releases(self) -> Path:
-        return self.spec.parent / "releases"
 
     def release(self, records: Any = tuple(RECORDS), formats: Any = ("chat",), **more: Any) -> str:
         version = written(self.releases, records, formats, **more).name
         releases.point_latest(self.releases, version)
         return version
-
-    def put(self, changes: dict[str, Any] | None = None, **sets: list[str]) -> None:
-        """Evaluation sets by name, an item a text."""
-        for name, items in sets.items():
-            path = self.spec.parent / f"eval/{name}.jsonl"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(jsonl([{"id": f"{name}-{n}", "question": text} for n, text in enumerate(items)]))
-        named = [{"name": name, "path": f"eval/{name}.jsonl"} for name in sets]
-        content = spec(decontaminate={"sets": named} | (changes or {}))
-        self.spec.write_text(yaml.safe_dump(content), encoding="utf-8")
 
     def said(self, version: str) -> dict[str, Any]:
         return dict(json.loads(addenda.path_of(self.releases, version).read_text(encoding="utf-8")))

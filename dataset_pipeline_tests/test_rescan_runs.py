@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from dataset_pipeline.spec.load import load_project
 from dataset_pipeline.storage import addenda, releases
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline_tests import small_project as small
+from dataset_pipeline_tests.evaluated_project import EvaluatedProject
 from dataset_pipeline_tests.published_release import exchange, written
-from dataset_pipeline_tests.scenario import DAYS, call, jsonl, last_json, make_project, released, row, spec
+from dataset_pipeline_tests.scenario import DAYS, call, jsonl, last_json, make_project, released, row
 
 LEAKED = (
     "The brass telescope on the north balcony shows only fog whenever the ferry sounds its long evening horn."
@@ -44,38 +44,21 @@ FILES = {
 }
 
 
-@dataclass(frozen=True)
-class Project:
-    spec: Path
-
-    @property
-    def releases(self) -> Path:
-        return self.spec.parent / "releases"
-
-    def put(self, **sets: str) -> None:
-        for name, text in sets.items():
-            path = self.spec.parent / f"eval/{name}.jsonl"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(jsonl([{"question": text}]))
-        named = [{"name": name, "path": f"eval/{name}.jsonl"} for name in sets]
-        self.spec.write_text(yaml.safe_dump(spec(decontaminate={"sets": named})), encoding="utf-8")
-
-
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EvaluatedProject]:
     small.switch_gates_off(monkeypatch)
     path = make_project(tmp_path / "project", files=FILES)
-    yield Project(path)
+    yield EvaluatedProject(path)
     release_run_lock(tmp_path / "project" / "warehouse.duckdb")
 
 
 @pytest.mark.faults
 def test_rescan_run_says_what_is_left_and_the_night_does_it_once_and_tells_the_owners(
-    project: Project,
+    project: EvaluatedProject,
 ) -> None:
     assert call("run", project.spec).exit_code == 0
     [old] = released(project.spec)
-    project.put(ferries=LEAKED)
+    project.put(ferries=[LEAKED])
     told = call("run", project.spec, "--json")
     assert told.exit_code == 0
     assert "1 release has not been checked against ferries: `dataset-pipeline rescan`" in told.stderr
@@ -100,7 +83,7 @@ def test_rescan_run_says_what_is_left_and_the_night_does_it_once_and_tells_the_o
 # --- the end of a run alone ---------------------------------------------------------------
 
 
-def _end(project: Project, is_night: bool) -> tuple[list[str], str]:
+def _end(project: EvaluatedProject, is_night: bool) -> tuple[list[str], str]:
     """What `after_run` returns and prints, once the protected sets are published."""
     context = context_of(load_project(project.spec))
     run_inputs(context, "run")
@@ -111,16 +94,16 @@ def _end(project: Project, is_night: bool) -> tuple[list[str], str]:
     return failures, " ".join(out.getvalue().split())
 
 
-def _release(project: Project, *texts: str) -> str:
+def _release(project: EvaluatedProject, *texts: str) -> str:
     records = [(exchange(text, "bug"), "bug") for text in texts]
     folder = written(project.releases, records, ["chat"])
     releases.point_latest(project.releases, folder.name)
     return folder.name
 
 
-def test_rescan_night_tells_suspects_in_words_only(project: Project) -> None:
+def test_rescan_night_tells_suspects_in_words_only(project: EvaluatedProject) -> None:
     version = _release(project, "An ordinary message of the morning.", f"They say {SHORT} at noon.")
-    project.put(ferries=SHORT)
+    project.put(ferries=[SHORT])
     failures, printed = _end(project, is_night=True)
     assert (
         failures == []
@@ -129,18 +112,18 @@ def test_rescan_night_tells_suspects_in_words_only(project: Project) -> None:
     assert _end(project, is_night=True) == ([], "")
 
 
-def test_rescan_night_of_which_nothing_is_found_is_noted(project: Project) -> None:
+def test_rescan_night_of_which_nothing_is_found_is_noted(project: EvaluatedProject) -> None:
     version = _release(project, "An ordinary message of the morning.")
-    project.put(ferries=LEAKED)
+    project.put(ferries=[LEAKED])
     failures, printed = _end(project, is_night=True)
     assert failures == []
     assert f"release {version} checked against examples, ferries: 0 of them found in it" in printed
     assert _end(project, is_night=False) == ([], "")
 
 
-def test_rescan_night_says_which_release_it_could_not_read_and_goes_on(project: Project) -> None:
+def test_rescan_night_says_which_release_it_could_not_read_and_goes_on(project: EvaluatedProject) -> None:
     broken, good = _release(project, "One message."), _release(project, f"Well: {LEAKED}")
-    project.put(ferries=LEAKED)
+    project.put(ferries=[LEAKED])
     path = project.releases / broken / "chat/train.jsonl"
     path.write_bytes(path.read_bytes() + b"\n")
     failures, printed = _end(project, is_night=True)
@@ -148,9 +131,9 @@ def test_rescan_night_says_which_release_it_could_not_read_and_goes_on(project: 
     assert f"release {broken} was not rescanned" in printed and "chat/train.jsonl was changed" in printed
 
 
-def test_rescan_night_scans_nothing_for_a_threshold_that_was_moved(project: Project) -> None:
+def test_rescan_night_scans_nothing_for_a_threshold_that_was_moved(project: EvaluatedProject) -> None:
     version = _release(project, f"Well: {LEAKED}")
-    project.put(ferries=LEAKED)
+    project.put(ferries=[LEAKED])
     _end(project, is_night=True)
     content: dict[str, Any] = yaml.safe_load(project.spec.read_text(encoding="utf-8"))
     content["decontaminate"]["ngram"] = 8
@@ -160,10 +143,9 @@ def test_rescan_night_scans_nothing_for_a_threshold_that_was_moved(project: Proj
     assert one["version"] == version and one["scanned"] == ["examples", "ferries"]
 
 
-@pytest.mark.faults
-def test_rescan_release_of_today_names_the_hashes_that_are_compared(project: Project) -> None:
+def test_rescan_release_of_today_names_the_hashes_that_are_compared(project: EvaluatedProject) -> None:
     """The manifest's hash of a set is that of its files now: else each release would be scanned for nothing."""
-    project.put(ferries=LEAKED)
+    project.put(ferries=[LEAKED])
     assert call("run", project.spec).exit_code == 0
     [version] = released(project.spec)
     loaded = load_project(project.spec)
