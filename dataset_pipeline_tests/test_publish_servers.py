@@ -1,6 +1,6 @@
 """`publish` and `verify` against an S3-compatible server that the tests start on 127.0.0.1 and stop.
 
-Lives here: what only a real object store shows. Keep out: the rules of publishing (`test_shipping`).
+Lives here: what only a real object store shows. Keep out: the rules of publishing (`test_shipping`, `test_shipping_storage`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`verify`: every hash, and every row is the record that provenance names; each way of being wrong is named.
 
-Keep out: hashes alone (`test_releases`), verifying at a URL (`test_shipping`, `test_publish_servers`).
+Keep out: hashes alone (`test_releases`), verifying at a URL (`test_shipping_storage`, `test_publish_servers`).
 """
 
 from __future__ import annotations
