@@ -76,6 +76,7 @@ _CODE_SIGNS = re.compile(r"[`{}\t=;]|\(\)|->|&&|\|\|| {4}")
 _TIED_BEFORE = re.compile(r"(?:[\d_@#$/\\&<=~^|{\ufffd]|(?<=\w)[.:])$")
 _TIED_AFTER = re.compile(r"[\d_@#$/\\&<>=~^|(\[{\ufffd]|[.:]\w|:/")
 """What ties a word to its neighbour: it is a part of an address, a formula or a name in a program, or letters of it are lost."""
+_ROMAN = re.compile("(?=.)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _RARE_LATIN = re.compile("[\u014a\u014b\u0180-\u02af\u1e00-\u1eff]")
 """Letters of languages that also write Greek ones (α, ι, υ, γ), for want of their own on a keyboard."""
 _FUNCTION = re.compile("(?:sin|cos|tan|log|exp|lim|ln)(?:[^a-z]|$)")
@@ -97,7 +98,7 @@ def respelled(text: str) -> tuple[str, int]:
 def _one_script(text: str) -> tuple[str, int]:
     counted = 0
     code = [match.span() for match in _CODE.finditer(text)] if _CODE_SIGNS.search(text) else []
-    pure = {script for word in _WORD.findall(text) if (script := _sure_script(word))}
+    pure = {script for word in set(_WORD.findall(text)) if (script := _sure_script(word))}
 
     def mended(match: re.Match[str]) -> str:
         nonlocal counted
@@ -138,10 +139,12 @@ def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
     """
     letters = [(script, char) for char in word if (script := _script(char))]
     counts = Counter(script for script, _ in letters)
-    if len(letters) < _MIN_LETTERS and (word.isupper() or len(pure & counts.keys()) != 1):
-        return word, 0
     fitting = {script: spelled for script in counts if (spelled := _spelled(word, script)) is not None}
     ranked = sorted(fitting, key=lambda script: (script in pure, counts[script]), reverse=True)
+    if "latin" in fitting and _ROMAN.fullmatch(fitting["latin"]):
+        return fitting["latin"], len(letters) - counts["latin"]
+    if len(letters) < _MIN_LETTERS and (word.isupper() or len(pure & counts.keys()) != 1):
+        return word, 0
     ranks = [(script in pure, counts[script]) for script in ranked]
     if not ranked or ranks[0] in ranks[1:]:
         return word, 0
@@ -153,7 +156,7 @@ def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
         return word, 0
     if len(runs) == 2 and _is_compound(runs, target, pure):
         return word, 0
-    if target == "latin" and _means_symbols(runs, pure, text):
+    if target == "latin" and (_means_symbols(runs, pure, text) or _is_borrowed(runs, pure)):
         return word, 0
     if target == "greek" and counts[target] < _MIN_LETTERS:
         return word, 0  # a formula rather than a word
@@ -204,6 +207,12 @@ def _is_compound(runs: list[tuple[str, str]], target: str, pure: set[str]) -> bo
             len(head) == 1 and head.islower() and head_script in pure
         )
     return target == "latin" and (tail_script in pure or (len(head) > 1 and head.isupper()))
+
+
+def _is_borrowed(runs: list[tuple[str, str]], pure: set[str]) -> bool:
+    """Whether Latin letters stand for those that a keyboard lacks: 'çĕр' in a text that is Cyrillic but for these."""
+    is_plain = all(run.isascii() for script, run in runs if script == "latin")
+    return not is_plain and "latin" not in pure and not pure.isdisjoint(script for script, _ in runs)
 
 
 def _means_symbols(runs: list[tuple[str, str]], pure: set[str], text: str) -> bool:

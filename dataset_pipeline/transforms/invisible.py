@@ -35,10 +35,11 @@ UNSEEN = (
 """Both are insides of a character class."""
 _UNSEEN = re.compile(f"[{UNSEEN}]+")
 _JOINING = re.compile(
-    "[\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc"
+    "[\u0591-\u05c7\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc"
     "\U00010a00-\U00011fff\U0001e900-\U0001e95f]"
 )
-"""Arabic and its kin, the scripts of India and South East Asia, Mongolian: joiners shape letters there."""
+"""Arabic and its kin, the scripts of India and South East Asia, Mongolian: joiners shape letters there; beside the points
+of Hebrew they say where a point stands."""
 _UNSPACED = re.compile(
     "[\u0e01-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u109f\u1780-\u17d3\u1950-\u19df\u1a20-\u1aad\ua9e0-\ua9fe\uaa60-\uaadf"
     "\U00011700-\U0001173f]"
@@ -157,7 +158,7 @@ def _has_variants(char: str) -> bool:
     """Pictures, digits of keycaps, signs and letters of the scripts for which Unicode lists variants: none has two."""
     if char in "0123456789#*\u00a9\u00ae":
         return True
-    return char >= "\u1000" and unicodedata.category(char)[0] in "LNPS"
+    return _is_picture(char) or (char >= "\u1000" and unicodedata.category(char)[0] in "LNPS")
 
 
 def _joins(joiner: str, kept: str, following: str) -> bool:
@@ -174,4 +175,7 @@ def _joins(joiner: str, kept: str, following: str) -> bool:
 
 
 def _is_picture(char: str) -> bool:
-    return char >= "\u2000" and unicodedata.category(char) in ("So", "Sk", "Sm")
+    """Signs, and what Unicode keeps for pictures to come: Python knows those of its own version."""
+    return "\U0001f000" <= char <= "\U0001faff" or (
+        char >= "\u2000" and unicodedata.category(char) in ("So", "Sk", "Sm")
+    )

@@ -50,6 +50,7 @@ _FORMULA = re.compile(
     "|[±×÷^√∑∏∫∂∇∞≤≥≠≈≡∝∈∉⊂∀∃⁰¹²³⁴-⁹₀-₉ⁿ\U0001d6a4-\U0001d7cb]"
 )
 _DIGITS = re.compile("[\U0001d7ce-\U0001d7ff]")
+_VOWEL = re.compile("[aeiouyAEIOUY]")
 _ALPHABET, _FIRST, _ITALIC = 52, 0x1D400, 1
 
 
@@ -63,7 +64,8 @@ def _plain_line(line: str) -> tuple[str, int]:
         return line, 0
     styles: dict[int, list[int]] = {}
     for run in _RUN.findall(line):
-        styles.setdefault(_style(run), []).append(len(run))
+        is_word = _VOWEL.search(unicodedata.normalize("NFKC", run)) is not None
+        styles.setdefault(_style(run), []).append(len(run) if is_word else 0)
     words = {
         style
         for style, sizes in styles.items()
