@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from dataset_pipeline.automation.event_log import BATCH_VARIABLE, BatchedEventLog
+from dataset_pipeline.automation.event_log import BATCH_VARIABLE, KEPT_FILES, BatchedEventLog, _placed
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-06")
 RANGE = {
@@ -137,3 +138,87 @@ def test_batched_log_that_fails_halfway_leaves_nothing_of_the_batch_and_stores_o
     )
     assert made == [(5,)]
     assert "one" in capsys.readouterr().err or calls
+
+
+def test_batched_log_keeps_a_connection_a_file_and_lets_go_of_them_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    connect = sqlite3.connect
+
+    def noted(path: str, **given: Any) -> sqlite3.Connection:
+        opened.append(Path(path).stem)
+        return connect(path, **given)
+
+    with instance(tmp_path / "home", True, monkeypatch) as of:
+        run(of)
+        monkeypatch.setattr(sqlite3.dbapi2, "connect", noted)
+        run_id = run(of).run_id
+        # A file that is new is made over two connections; 40 events come after.
+        assert opened.count("index") == 0 and 1 <= opened.count(run_id) <= 2
+        assert list((tmp_path / "home").rglob("index.db-wal"))
+    assert not list((tmp_path / "home" / "history" / "runs").glob("*-wal"))
+
+
+def test_batched_log_keeps_few_of_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with instance(tmp_path / "home", True, monkeypatch) as of:
+        ids = [run(of).run_id for _ in range(KEPT_FILES + 2)]
+        log = of.event_log_storage
+        assert isinstance(log, BatchedEventLog)
+        assert len(log._engines[os.getpid()]) == KEPT_FILES
+        assert all(len(of.all_logs(run_id)) == len(of.all_logs(ids[0])) > 20 for run_id in ids)
+
+
+def test_batched_log_that_was_wiped_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with instance(tmp_path / "home", True, monkeypatch) as of:
+        before = run(of).run_id
+        of.event_log_storage.wipe()
+        assert not of.all_logs(before)
+        assert of.all_logs(run(of).run_id)
+
+
+def test_batched_log_of_a_forked_process_uses_no_connection_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance(tmp_path / "home", True, monkeypatch) as of:
+        run_id = run(of).run_id
+        log = of.event_log_storage
+        assert isinstance(log, BatchedEventLog)
+        ours = dict(log._engines[os.getpid()])
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        count = len(of.all_logs(run_id))
+        assert not set(log._engines[1].values()) & set(ours.values())
+        log.dispose()
+        monkeypatch.undo()
+        assert log._engines == {os.getpid(): ours}
+        assert len(of.all_logs(run_id)) == count
+
+
+def test_batched_log_new_file_is_the_one_that_dagster_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas = []
+    for name, is_batched in (("own", False), ("batched", True)):
+        with instance(tmp_path / name, is_batched, monkeypatch) as of:
+            ids = [run(of).run_id, run(of).run_id]
+        folder = tmp_path / name / "history" / "runs"
+        assert {path.stem for path in folder.iterdir()} == {"index", *ids}
+        found = []
+        for stem in (ids[1], "index"):
+            with sqlite3.connect(folder / f"{stem}.db") as connection:
+                found.append((
+                    connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall(),
+                    connection.execute("SELECT * FROM alembic_version").fetchall(),
+                    connection.execute("PRAGMA journal_mode").fetchall(),
+                    connection.execute("SELECT name FROM secondary_indexes ORDER BY 1").fetchall(),
+                ))  # fmt: skip
+        schemas.append(found)
+    assert schemas[0] == schemas[1]
+
+
+def test_batched_log_file_that_another_process_makes_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "one.db"
+    path.write_bytes(b"theirs")
+    assert not _placed(path, b"ours")
+    assert path.read_bytes() == b"theirs" and [p.name for p in tmp_path.iterdir()] == ["one.db"]
+    assert not _placed(tmp_path / "missing" / "one.db", b"ours")
