@@ -33,7 +33,7 @@ _STATE = shutil.ignore_patterns(
 
 
 LONG_FILES = (
-    "test_tutorial", "test_stretches", "test_faults", "test_properties", "test_erasure", "test_people", "test_cli_runs",
+    "test_tutorial", "test_stretches", "test_faults", "test_properties", "test_erasure", "test_erasure_files", "test_people", "test_cli_runs",
     "test_upgrade", "test_rollback", "test_bad_input", "test_outputs", "test_hostile", "test_exit_codes", "test_release_odd_input",
     "test_restore_guide", "test_drift", "test_dagster", "test_retention", "test_explain", "test_disk_full", "test_releases", "test_page",
     "test_diff", "test_rebuild", "test_sample", "test_cli", "test_no_test_group_trains", "test_erasure_gaps", "test_expectations_common",

@@ -19,7 +19,7 @@ from dataset_pipeline.assets import keeping
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.housekeeping import housekeeping
 from dataset_pipeline.assets.release_reading import made_before, release_before
-from dataset_pipeline.storage import release_removal, release_tags, releases, rewriting
+from dataset_pipeline.storage import erased_releases, release_removal, release_tags, releases
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.storage.publishing import NewPublication
 from dataset_pipeline.storage.release_removal import ROLLBACK
@@ -130,7 +130,9 @@ def test_keeping_after_links_were_followed_by_a_copy_knows_the_tags(kept: Kept) 
     assert (copy.folder / "tags/paper").is_dir() and not (copy.folder / "tags/paper").is_symlink()
     assert keeping.due(copy.context(1)) == [b]
     assert release_tags.tags_of(copy.folder) == [release_tags.Tag("paper", a, False)]
-    assert rewriting.releases_with(copy.folder, ["a"]) == dict.fromkeys([a, b, c, "latest", "tags/paper"], 1)
+    assert erased_releases.releases_with(copy.folder, ["a"]) == dict.fromkeys(
+        [a, b, c, "latest", "tags/paper"], 1
+    )
 
 
 def test_keeping_with_a_tag_that_cannot_be_read_removes_nothing_and_says_so(kept: Kept) -> None:
@@ -158,7 +160,7 @@ def test_keeping_that_was_killed_is_finished_by_the_next(kept: Kept, monkeypatch
                 patch.setattr(shutil, "rmtree", die)
             keeping.keep_newest(kept.context(1))
         assert not (kept.folder / a).exists() and (kept.folder / f".removing-{a}").is_dir()
-    assert rewriting.releases_with(kept.folder, ["a"]) == {c: 1}, "what is set aside is no release"
+    assert erased_releases.releases_with(kept.folder, ["a"]) == {c: 1}, "what is set aside is no release"
     assert keeping.keep_newest(kept.context(None)).versions == tuple(sorted((a, b)))
     assert kept.there == [c]
     assert release_removal.removed(kept.context().warehouse) == {a: AT, b: AT}

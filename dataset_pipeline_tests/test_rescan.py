@@ -22,7 +22,7 @@ from dataset_pipeline.assets.rescanning import Today
 from dataset_pipeline.cli import completing
 from dataset_pipeline.records import PROTECTED, TABLES, Step
 from dataset_pipeline.spec.load import load_project
-from dataset_pipeline.storage import addenda, release_removal, release_tags, releases, rewriting
+from dataset_pipeline.storage import addenda, erased_releases, release_removal, release_tags, releases
 from dataset_pipeline.storage.release_checks import verify
 from dataset_pipeline.storage.warehouse import Warehouse
 from dataset_pipeline_tests.evaluated_project import EvaluatedProject
@@ -349,7 +349,7 @@ def test_rescan_addendum_is_no_release_to_any_command(project: Project) -> None:
     project.put(ferries=[LEAKED])
     call("rescan", project.spec)
     assert completing.versions(project.releases) == [version]
-    assert rewriting.releases_with(project.releases, [IDS[0]]) == {version: 1}
+    assert erased_releases.releases_with(project.releases, [IDS[0]]) == {version: 1}
     result = call("diff", project.spec, "addenda", version)
     assert result.exit_code == 2 and "there is no such release" in result.stderr
     assert call("verify", project.spec, version).exit_code == 0

@@ -21,7 +21,7 @@ from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.undated import Undated
 from dataset_pipeline.records import Step, sha256_text
 from dataset_pipeline.spec.params import DedupParams
-from dataset_pipeline.storage import frames, rewriting
+from dataset_pipeline.storage import erased_releases, frames, rewriting
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.transforms import dedup
 
@@ -82,8 +82,8 @@ def housekeeping(context: Context, since: dt.datetime | None = None) -> Housekep
     ids = wanted["record_id"].drop_nulls().to_list()
     # Before what is left of them is searched for erased records.
     dismissed = keeping.keep_newest(context, since)
-    releases = rewriting.releases_with(project.releases_path, ids)
-    rewriting.discard_refused(project.releases_path, ids)
+    releases = erased_releases.releases_with(project.releases_path, ids)
+    erased_releases.discard_refused(project.releases_path, ids)
     waiting = _waiting(context, erased)
     words = [
         *_erased_words(erased, wanted, waiting, releases), *_done_words(removed, is_due, busy), *dismissed.words

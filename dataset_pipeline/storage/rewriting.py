@@ -1,7 +1,7 @@
 """Taking texts out of the warehouse, and the bytes of what was there out of its file.
 
-Lives here: nulling text columns, copying the file anew, finding what still holds a record. Keep out: who is erased
-(`transforms.erasure`), when this is done (`assets.housekeeping`), publishing (`warehouse`).
+Lives here: nulling text columns, copying the file anew. Keep out: who is erased (`transforms.erasure`), when this is done
+(`assets.housekeeping`), releases that hold a record (`erased_releases`), publishing (`warehouse`).
 
 DuckDB overwrites nothing: a deleted or updated row stays in free blocks of the file. Only a new file has no trace.
 """
@@ -13,7 +13,7 @@ import datetime as dt
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -21,11 +21,8 @@ import polars as pl
 
 from dataset_pipeline.errors import PipelineError, WarehouseBusy
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, Step
-from dataset_pipeline.storage.addenda import ADDENDA
 from dataset_pipeline.storage.files import sync
 from dataset_pipeline.storage.publishing import insert
-from dataset_pipeline.storage.release_tags import TAGS
-from dataset_pipeline.storage.releases import REFUSED
 from dataset_pipeline.storage.warehouse import Warehouse
 
 TEXTS: dict[str, tuple[str, ...]] = {
@@ -329,44 +326,3 @@ def vacuum_sqlite(folder: Path) -> list[Path]:
         except sqlite3.Error:
             busy.append(path)
     return busy
-
-
-# --- releases -----------------------------------------------------------------------------
-
-
-def releases_with(releases: Path, ids: Iterable[str]) -> dict[str, int | None]:
-    """Version to the number of these records that the release holds; None where its provenance cannot be read.
-
-    Releases without any are left out. What a copy that followed links made of a tag is a release, too: `tags/NAME`.
-    """
-    wanted = _ids(ids)
-    found = [
-        p
-        for p in (*releases.glob("*"), *releases.glob(f"{TAGS}/*"))
-        if p.name[0] != "." and p.name not in (TAGS, ADDENDA)
-    ]
-    folders = sorted(p for p in found if p.is_dir() and not p.is_symlink())
-    counts = {str(p.relative_to(releases)): _held(p, wanted) for p in folders} if wanted.height else {}
-    return {version: count for version, count in counts.items() if count != 0}
-
-
-def discard_refused(releases: Path, ids: Iterable[str]) -> bool:
-    """Remove what a closed gate left of a release, where it may hold one of these records. Whether it was removed."""
-    folder, wanted = releases / REFUSED, _ids(ids)
-    if not wanted.height or not folder.is_dir() or _held(folder, wanted) == 0:
-        return False
-    shutil.rmtree(folder)
-    return True
-
-
-def _ids(ids: Iterable[str]) -> pl.DataFrame:
-    return pl.DataFrame({"record_id": list(ids)}, schema={"record_id": pl.String}).unique()
-
-
-def _held(folder: Path, wanted: pl.DataFrame) -> int | None:
-    """How many of these records a release holds; None where that cannot be told."""
-    try:
-        held = pl.read_parquet(folder / "provenance.parquet", columns=["record_id"], glob=False)
-    except (OSError, pl.exceptions.PolarsError):
-        return None
-    return held.join(wanted, on="record_id", how="semi").height
