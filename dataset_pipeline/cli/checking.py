@@ -73,7 +73,6 @@ def check(spec: Path, as_json: bool) -> int:
             *tokenizer_problems(project),
             *encoder_problems(project),
             *model_problems(project),
-            *key_problems(project),
         ]
         problems = list(dict.fromkeys(problems))
         advice += [*found.notes, *_advice(project)]
@@ -149,7 +148,7 @@ def checked_project(spec: Path) -> Project:
 def _problems(project: Project, found: Found) -> list[Problem]:
     """What is wrong, of all that can be seen without opening a data file."""
     stated = semantic_problems(project.spec, project.path.name)
-    return list(dict.fromkeys([*stated, *found.problems, *gate_problems(project)]))
+    return list(dict.fromkeys([*stated, *found.problems, *gate_problems(project), *key_problems(project)]))
 
 
 def _source_problems(project: Project, found: Found) -> Iterator[Problem]:
