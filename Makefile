@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEC ?= data/dataset.yaml
 LOADERS := trl llamafactory axolotl
-PEERS := rensa datasketch datatrove data-juicer clean-text
+PEERS := rensa datasketch datatrove data-juicer clean-text lingua langdetect
 LOCKED := --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
 .PHONY: help env run test lint types contracts tests test-faults test-servers test-real-data test-loaders ui peers benchmark lock format clean
@@ -66,7 +66,7 @@ test-faults: env ## long fault injection
 	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python .venv-peers/$*/bin/python -r $<
 	@touch $@
 
-peers: env $(PEERS:%=.venv-peers/%/.ready) ## environments of the programs that benchmarks compare with (1.1 GB)
+peers: env $(PEERS:%=.venv-peers/%/.ready) ## environments of the programs that benchmarks compare with (1.2 GB)
 
 benchmark: env peers ## measure on the folder DATASET_PIPELINE_REAL_DATA names
 	$(BIN)/python -m benchmarks
@@ -74,6 +74,7 @@ benchmark: env peers ## measure on the folder DATASET_PIPELINE_REAL_DATA names
 	$(BIN)/python -m benchmarks.near
 	$(BIN)/python -m benchmarks.contamination
 	$(BIN)/python -m benchmarks.personal
+	$(BIN)/python -m benchmarks.language
 	$(BIN)/python -m benchmarks.texts
 
 format: env ## format the code
