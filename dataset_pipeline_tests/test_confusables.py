@@ -65,6 +65,7 @@ def test_respelled_disguised_word_is_mended_and_counted(text: str, expected: str
         pytest.param("https://pаypal.com pаypal.com jо@pаypal.com #pаypal @pаypal", id="addresses"),
         pytest.param("`pаypal` and\n```\nprint(pаypal)\n```", id="quoted_code"),
         pytest.param("pаypal = 3\n    return pаypal\nf(pаypal); \nlog_pаypal x.pаypal pаypal2", id="code"),
+        pytest.param('print("ｗｉｄｔｈ", pаypal)\nx = "𝐟𝐫𝐞𝐞"\n    return 3', id="a_text_that_is_code"),
         pytest.param("Cрп\ufffdки", id="word_with_lost_letters"),
         pytest.param("ℝ, 𝑥² + 𝑦² = 𝑟², 𝑎𝑏𝑐, 𝐀𝐱", id="mathematics"),
         pytest.param("𝑠𝑖𝑛 𝑥 and 𝑐𝑜𝑠 𝑥", id="functions"),

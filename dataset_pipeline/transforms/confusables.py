@@ -16,6 +16,7 @@ from collections import Counter
 from itertools import groupby
 from operator import itemgetter
 
+from dataset_pipeline.transforms.code_spans import code_spans, is_within
 from dataset_pipeline.transforms.styled_letters import STYLED, plain_letters
 
 _LATIN = "A-Za-zÀ-ÖØ-öø-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua787\ua78b-\ua7ca"
@@ -66,13 +67,6 @@ _MIN_LETTERS = 3
 """Of two letters neither is foreign, but where the other words of the text are in the script of one."""
 _MIN_SMALL_LETTERS, _MIN_TITLE_LETTERS = 4, 5
 """Of a word with small Greek letters: fewer are a formula (dαdt); a capital before a symbol is one itself (Gαolf)."""
-_CODE = re.compile(
-    r"```(?s:.*?)(?:```|\Z)|`[^`\n]*`|^(?:\t| {4})[^\n]*$"
-    r"|^[^\n]*(?:[{}]|\(\)|->|=>|[!=<>:+*/-]=|[ \t]=[ \t]|&&|\|\||;[ \t]*$)[^\n]*$",
-    re.MULTILINE,
-)
-"""Fenced and quoted code, indented lines, and lines that hold a sign which prose does not."""
-_CODE_SIGNS = re.compile(r"[`{}\t=;]|\(\)|->|&&|\|\|| {4}")
 _TIED_BEFORE = re.compile(r"(?:[\d_@#$/\\&<=~^|{\ufffd]|(?<=\w)[.:])$")
 _TIED_AFTER = re.compile(r"[\d_@#$/\\&<>=~^|(\[{\ufffd]|[.:]\w|:/")
 """What ties a word to its neighbour: it is a part of an address, a formula or a name in a program, or letters of it are lost."""
@@ -88,22 +82,22 @@ def respelled(text: str) -> tuple[str, int]:
     # Cheaper than looking for two neighbours: most texts are in one of these scripts.
     if first is None or ((script := _script(first.group())) and _OTHER_THAN[script].search(text) is None):
         return text, 0
-    text, count = plain_letters(text)
+    code = code_spans(text)
+    text, count = plain_letters(text, code)
     if _MIXED.search(text):
-        text, letters = _one_script(text)
+        text, letters = _one_script(text, code)
         count += letters
     return text, count
 
 
-def _one_script(text: str) -> tuple[str, int]:
+def _one_script(text: str, code: list[tuple[int, int]]) -> tuple[str, int]:
     counted = 0
-    code = [match.span() for match in _CODE.finditer(text)] if _CODE_SIGNS.search(text) else []
     pure = {script for word in set(_WORD.findall(text)) if (script := _sure_script(word))}
 
     def mended(match: re.Match[str]) -> str:
         nonlocal counted
         word = match.group()
-        if _MIXED.search(word) is None or any(start <= match.start() < end for start, end in code):
+        if _MIXED.search(word) is None or is_within(code, match.start()):
             return word
         if _TIED_BEFORE.search(text, max(match.start() - 2, 0), match.start()):
             return word

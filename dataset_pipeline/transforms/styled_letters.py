@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from dataset_pipeline.transforms.code_spans import is_within
 
 STYLED = "Ａ-Ｚａ-ｚ\U0001d400-\U0001d6a3"
 """The insides of a character class: a text without one of these needs no look."""
 
 
-def plain_letters(text: str) -> tuple[str, int]:
-    """`text` with words of such letters in plain ones, and how many letters (and digits with them) were replaced."""
-    text, count = _plain_width(text)
+def plain_letters(text: str, code: Sequence[tuple[int, int]]) -> tuple[str, int]:
+    """`text` with words of such letters in plain ones, and how many letters (and digits with them) were replaced.
+
+    What stands in `code` (start, end) stays. No letter becomes two: places in the text are what they were.
+    """
+    text, count = _plain_width(text, code)
     if _MATHEMATICAL.search(text):
-        lines = [_plain_line(line) for line in text.split("\n")]
-        text, count = "\n".join(line for line, _ in lines), count + sum(number for _, number in lines)
+        lines, place = [], 0
+        for line in text.split("\n"):
+            found, letters = (line, 0) if is_within(code, place) else _plain_line(line)
+            lines.append(found)
+            count += letters
+            place += len(line) + 1
+        text = "\n".join(lines)
     return text, count
 
 
@@ -29,7 +40,7 @@ _EAST_ASIAN = re.compile(
 )
 
 
-def _plain_width(text: str) -> tuple[str, int]:
+def _plain_width(text: str, code: Sequence[tuple[int, int]]) -> tuple[str, int]:
     """Words of full-width letters in plain ones, unless the text is East Asian: letters are as wide as its own there."""
     if _WIDE_WORD.search(text) is None or _EAST_ASIAN.search(text):
         return text, 0
@@ -37,6 +48,8 @@ def _plain_width(text: str) -> tuple[str, int]:
 
     def plain(match: re.Match[str]) -> str:
         nonlocal counted
+        if is_within(code, match.start()):
+            return match.group()
         counted += len(match.group())
         return unicodedata.normalize("NFKC", match.group())
 
