@@ -49,6 +49,8 @@ def matches(rows: pl.DataFrame, known: pl.DataFrame) -> Matches:
         (1, again.filter(pl.col("content").is_not_null()), shared, [*keyed, "content"]),
         (2, textual, loose, texts),
     ]
+    # Verdicts name their records one way, as a rule: the other ways have nobody to look for.
+    by_key = [way for way in by_key if way[1].height and way[2].height]
     columns = [*rows.columns, "target", "day"]
     pairs = pl.concat(
         [
