@@ -12,8 +12,8 @@ So a word that is rare in the protected items only because they are few is not t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +115,24 @@ def _forms(of: str) -> list[str]:
     return [form for form in (of, *(of + suffix for suffix in _SUFFIXES)) if term(form) == of]
 
 
+class _Listed(NamedTuple):
+    """What does not depend on the protected items: forms and share of each listed term, hash of each such form.
+
+    Ten thousand numbers are among them: made once a process, not for each set of items."""
+
+    forms: dict[str, tuple[str, ...]]
+    shares: dict[str, float]
+    hashes: dict[str, int]
+
+
+@cache
+def _listed() -> _Listed:
+    names = {term(word) for word in (*_COMMON, *_NUMBER_WORDS)} | {f"#{n}" for n in range(_INTEGERS)}
+    forms = {name: (name[1:],) if name[0] == "#" else tuple(_forms(name)) for name in names}
+    hashes = {form: int(word_hash(form)) for of_term in forms.values() for form in of_term}
+    return _Listed(forms, {name: share(name) for name in forms}, hashes)
+
+
 @dataclass(frozen=True)
 class Terms:
     """Terms by number, what each weighs, which are numbers, and the sorted hashes of all their forms.
@@ -143,17 +161,22 @@ class Terms:
         counts = (
             words.join(named, on="word").select("item", "term").unique().group_by("term").agg(df=pl.len())
         )
-        listed = {term(word) for word in (*_COMMON, *_NUMBER_WORDS)} | {f"#{n}" for n in range(_INTEGERS)}
-        df = dict.fromkeys(listed, 0) | dict(counts.iter_rows())
+        listed = _listed()
+        df = dict.fromkeys(listed.forms, 0) | dict(counts.iter_rows())
         known = sorted(df)
         place = {name: number for number, name in enumerate(known)}
-        forms = {form: place[name] for name in known if name[0] != "#" for form in _forms(name)}
+        forms = {
+            form: place[name]
+            for name in known
+            if name[0] != "#"
+            for form in listed.forms.get(name) or _forms(name)
+        }
         forms |= {name[1:]: place[name] for name in known if name[0] == "#"}
         forms |= {word: place[term(word)] for word in _NUMBER_WORDS}
         forms |= {word: place[name] for word, name in named.iter_rows()}
-        hashes = np.array([word_hash(form) for form in forms], dtype=np.uint64)
+        hashes = np.array([listed.hashes.get(form) or word_hash(form) for form in forms], dtype=np.uint64)
         order = np.argsort(hashes)
-        shares = np.array([share(name) for name in known])
+        shares = np.array([listed.shares.get(name) or share(name) for name in known])
         counted = np.array([df[name] for name in known], dtype=np.float64)
         everything = items + BACKGROUND + 1
         return cls(
