@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from dataset_pipeline.expectations.common import Audit
-from dataset_pipeline.expectations.text_audit import left_entities
+from dataset_pipeline.expectations.text_audit import left_entities, left_names
 from dataset_pipeline.records import Step
 from dataset_pipeline.spec.params import FilterParams
 from dataset_pipeline.transforms.filter import examples_dropped
@@ -133,6 +133,32 @@ def test_expectations_normalize_other_personal_data_shuts(made, more, entity):
     found = judged(_left(more)(case))
     assert not found["no_pii_left"].passed
     assert found["no_pii_left"].record_ids == (first_kept(case),)
+
+
+@pytest.mark.parametrize(
+    ("more", "entity"),
+    [
+        (" \u0664\u0661\u0661\u0661 \u0661\u0661\u0661\u0661 \u0661\u0661\u0661\u0661 \u0661\u0661\u0661\u0661", "CREDIT_CARD"),
+        (" \uff4a\uff4f\uff20\uff45\uff58\uff41\uff4d\uff50\uff4c\uff45.com", "EMAIL_ADDRESS"),
+    ],
+)  # fmt: skip
+def test_expectations_normalize_personal_data_in_other_signs_shuts(made, more, entity):
+    assert left_entities(more) == {entity}
+    assert not judged(_left(more)(made(Step.NORMALIZE)))["no_pii_left"].passed
+
+
+def test_expectations_normalize_full_name_of_the_columns_shuts(made):
+    case = made(Step.NORMALIZE)
+    audit = _left(" as MARIA  Olsen said")(case)
+    assert judged(audit)["no_pii_left"].passed
+    names = pl.DataFrame({"record_id": [first_kept(case)], "person_names": [["Maria Olsen"]]})
+    found = judged(replace(audit, extras={**audit.extras, "names": names}))["no_pii_left"]
+    assert not found.passed
+    assert found.record_ids == (first_kept(case),)
+
+
+def test_expectations_normalize_part_of_a_name_is_no_name_left():
+    assert not left_names("Maria said so, and olsens too", ["Maria Olsen", None, "Maria"])
 
 
 def test_expectations_normalize_number_without_checksum_passes(made):

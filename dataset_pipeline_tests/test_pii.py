@@ -201,7 +201,11 @@ def test_pii_placeholder_is_not_replaced_again() -> None:
     ("text", "names", "expected"),
     [
         ("Maria Olsen here, MARIA OLSEN, maria olsen", ["Maria Olsen"], "[PERSON] here, [PERSON], [PERSON]"),
-        ("Olsen, Maria's bike, olsenite maria", ["Maria Olsen"], "[PERSON], [PERSON]'s bike, olsenite [PERSON]"),
+        (
+            "Olsen, Maria's bike, olsenite maria",
+            ["Maria Olsen"],
+            "[PERSON], [PERSON]'s bike, olsenite [PERSON]",
+        ),
         ("Sanne de Wit; de Gaulle", ["Sanne de Wit"], "[PERSON]; de Gaulle"),
         ("will you mark it? Ask Will.", ["Will Mark"], "will you mark it? Ask [PERSON]."),
         ("Will you go?", ["Will Smith"], "Will you go?"),
@@ -222,3 +226,34 @@ def test_pii_findings_do_not_depend_on_the_order_of_texts() -> None:
     texts = ["jo@example.com", "no", "+49 30 12345678", "jo@example.com"]
     assert find_pii(texts[::-1], Pii()) == find_pii(texts, Pii())[::-1]
     assert all(re.fullmatch(r"[A-Z_]+", f.entity) for found in find_pii(texts, Pii()) for f in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see https://example.com/a?b=c, or www.example.org.", "see [URL], or [URL]."),
+        ("profile: github.com/jdoe and example.co.uk", "profile: [URL] and [URL]"),
+        ("(http://example.com/a_(b))", "([URL])"),
+        ("mail jo@example.com", "mail jo@example.com"),
+    ],
+)
+def test_pii_address_of_a_page_is_found_where_it_is_asked_for(text: str, expected: str) -> None:
+    params = Pii(entities=("URL",))
+    assert marked(text, params) == expected
+    assert "[URL]" not in marked(text)
+    assert find_pii([text], params) == [pii.analyzed(text, ("URL",), params.phone_regions)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sys.pa",
+        "main.py and archive.tar.gz",
+        "np.int, a.b.c(), self.is",
+        "logger.info(x), java.io",
+        "e.g. this i.e. that",
+        "3.5.1",
+    ],
+)
+def test_pii_attribute_or_file_is_no_address_of_a_page(text: str) -> None:
+    assert find_pii([text], Pii(entities=("URL",))) == [[]]

@@ -10,12 +10,13 @@ import pytest
 
 from benchmarks.personal import quality
 from benchmarks.personal_texts import Labelled, labelled, text_sets
-from dataset_pipeline.spec.models import Pii
+from dataset_pipeline.spec.models import EVERY_ENTITY, Pii
 from dataset_pipeline.transforms.pii import analyzed, find_pii
+from dataset_pipeline.transforms.pii_letters import named_in
 
 pytestmark = pytest.mark.real_data
 
-PARAMS = Pii()
+PARAMS = Pii(entities=EVERY_ENTITY)
 PATTERNS = tuple(sorted(frozenset(PARAMS.entities) - {"PERSON"}))
 SETS = (
     "support questions", "tweets", "conversations", "word problems", "code", "instructions", "labelled templates",
@@ -67,5 +68,24 @@ def test_real_pii_findings_are_those_of_the_plain_engine_on_every_text(name: str
 @pytest.mark.parametrize("name", ["word problems", "code", "instructions"])
 def test_real_pii_is_hardly_found_in_technical_text(name: str) -> None:
     """File names, versions, dates and expressions are no personal data."""
-    found = find_pii(text_sets(folder(), 5_000)[name], PARAMS)
+    found = find_pii(text_sets(folder(), 5_000)[name], Pii())
     assert sum(bool(findings) for findings in found) <= 0.01 * len(found)
+
+
+@pytest.mark.parametrize("name", ["word problems", "code", "instructions"])
+def test_real_pii_hosts_are_hardly_found_in_technical_text(name: str) -> None:
+    """What has neither a scheme nor a path reads like an attribute or a file (`sys.pa`, `main.py`)."""
+    texts = text_sets(folder(), 5_000)[name]
+    found = find_pii(texts, Pii(entities=("URL",)))
+    hit = [
+        any("://" not in text[f.start : f.end] for f in own) for text, own in zip(texts, found, strict=True)
+    ]
+    assert sum(hit) <= 0.02 * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("support questions", 5), ("code", 5), ("word problems", 0), ("instructions", 0)]
+)
+def test_real_pii_names_are_hardly_found_where_nobody_writes_a_letter(name: str, most: int) -> None:
+    """Three of these say "my name is", one is a string of code that does."""
+    assert sum(bool(named_in(text)) for text in text_sets(folder(), 4_000)[name]) <= most

@@ -33,6 +33,8 @@ from dataset_pipeline.transforms.pii_formats import (
 from dataset_pipeline.transforms.pii_found import BEFORE_CHARS, finding_of, words_before
 from dataset_pipeline.transforms.pii_view import plain_view
 
+_TOO_LONG = re.compile(r"\D*[1-9](?:\D*\d){15}")
+"""Sixteen digits, as of a card: no number of a country has more than fifteen, unless it is dialled from abroad with 0 before it."""
 _WITH_COUNTRY = re.compile(r"[(\[]*\+")
 
 
@@ -51,7 +53,7 @@ class _Matcher(phonenumbers.PhoneNumberMatcher):
         return super()._extract_match(candidate, offset) if SEVEN_DIGITS.search(candidate) else None
 
     def _parse_and_verify(self, candidate: str, offset: int) -> Any:
-        if not SEVEN_DIGITS.search(candidate):
+        if not SEVEN_DIGITS.search(candidate) or (self.is_national and _TOO_LONG.match(candidate)):
             return None
         if (_WITH_COUNTRY.match(candidate) is not None) != self.is_national:
             return super()._parse_and_verify(candidate, offset)
