@@ -7,8 +7,10 @@ Keep out: messages of one layer's own making; those are built where the culprit 
 from __future__ import annotations
 
 import errno
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 class PipelineError(Exception):
@@ -70,6 +72,22 @@ class BadDay(PipelineError):
     def __str__(self) -> str:
         lines = [f"{self.step}: {day}: {text}" for day, texts in sorted(self.days.items()) for text in texts]
         return "\n".join(lines)
+
+
+_FRAMES = 4
+
+
+def fault_words(error: BaseException) -> str:
+    """A fault of ours without its message, which may quote a record: its kind, where it was raised, and by way of which lines."""
+    frames = [
+        f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    place, way = (frames or ["no line"])[-1], frames[-1 - _FRAMES : -1]
+    by = f" by way of {', '.join(reversed(way))}" if way else ""
+    return (
+        f"failed with a fault of its own: {type(error).__name__} at {place}{by}. "
+        "Its message is not shown: it may hold text of a record."
+    )
 
 
 class DiskFull(PipelineError):

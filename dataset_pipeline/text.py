@@ -117,11 +117,11 @@ def whole(prompt: pl.Expr, answer: pl.Expr) -> pl.Expr:
 
 
 _NAME = re.compile(r"[^\W\d][\w .:/!?()#&%+-]{0,39}|[!#$(][\w .:/!?()#&%+-]{1,39}")
-_DATA_LIKE = re.compile(r"@|\d{5}|(\S+\s+){5}")
+_DATA_LIKE = re.compile(r"@|\d{5}|(\S+\s+){5}|(?:\d\D*){7}|\d\.\d+\.\d+\.\d|::")
 
 
 def is_name(column: str) -> bool:
-    """Whether a column's name looks like one: short, few words, no address and no long number.
+    """Whether a column's name looks like one: short, few words, no address of a person or a machine, fewer than seven digits.
 
     Where a header is missing, the "names" are the values of a row, which are not to be shown.
     """

@@ -7,6 +7,7 @@ Lives here: the order of these six and what a step's outcome is. Keep out: what 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from dataset_pipeline.storage.publishing import CheckRow, Claim, Day
 from dataset_pipeline.storage.rewriting import days_without_texts
 from dataset_pipeline.storage.sources import discover
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline.transforms.redaction import shown, shown_json
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class GateClosed(BadDay):
         for judgement in blocking:
             named = [day for day in judgement.days if day in wanted] or wanted
             for day in named:
-                blamed.setdefault(day, []).append(judgement.message(step))
+                blamed.setdefault(day, []).append(shown(judgement.message(step)))
         super().__init__(step, blamed)
 
     def __str__(self) -> str:
@@ -329,7 +331,7 @@ def _judge(
 
 
 def check_rows(step: str, judgements: Sequence[Judgement]) -> list[CheckRow]:
-    """Judgements as rows of the `checks` table."""
+    """Judgements as rows of the `checks` table, which Dagster, the terminal and alarms show: names in them as they are shown."""
     return [
         CheckRow(
             step=step,
@@ -338,7 +340,7 @@ def check_rows(step: str, judgements: Sequence[Judgement]) -> list[CheckRow]:
             frame=j.expectation.frame,
             passed=j.passed,
             is_warning=not j.passed and not j.blocks,
-            observed=observed_json(j),
+            observed=json.dumps(shown_json(json.loads(observed_json(j))), sort_keys=True),
             days=j.days,
         )
         for j in judgements

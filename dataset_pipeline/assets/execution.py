@@ -6,24 +6,24 @@ that are attached to them (`metadata`).
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-import traceback
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import GateClosed, Outcome, check_rows, context_of
-from dataset_pipeline.errors import PipelineError, StepFailed, disk_full
+from dataset_pipeline.errors import PipelineError, StepFailed, disk_full, fault_words
 from dataset_pipeline.expectations.gate import Judgement
 from dataset_pipeline.expectations.suites import EXPECTATIONS
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage.judgements import judgements
 from dataset_pipeline.storage.publishing import CheckRow, Day
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline.transforms.redaction import shown
 
 MAX_LISTED = 31
 """Days, records and culprits that a check names; one with more says how many."""
@@ -55,17 +55,14 @@ class Run:
             self.outcome = do(self.work)
         except GateClosed as closed:
             results.append(closed)
-            failure, judged = (
-                f"The gate of {self.step} is closed; nothing was published.\n{closed}",
-                closed.judgements,
-            )
+            failure = f"The gate of {self.step} is closed; nothing was published.\n{shown(str(closed))}"
+            judged = closed.judgements
         except PipelineError as error:
             results.append(error)
-            failure = str(error)
+            failure = _words(self.step, error)
         except Exception as error:
-            full = disk_full(error)
-            failure = str(full) if full else _fault(self.step, error)
-            results.append(full or StepFailed(failure))
+            failure = _words(self.step, error)
+            results.append(disk_full(error) or StepFailed(failure))
         if failure:
             # Raised out here: an exception keeps the one it was raised from, and a fault of ours could
             # carry text of a record into Dagster's event log.
@@ -73,20 +70,35 @@ class Run:
             raise dg.Failure(failure, allow_retries=False)
         results.append(self.outcome)
         for note in self.outcome.notes:
-            self.context.log.info(note)
+            self.context.log.info(shown(note))
         rows = check_rows(self.step, self.outcome.judgements) or stored_checks(
             self.work.warehouse, self.step, self.outcome.days
         )
         yield from map(_check_result, rows)
 
 
-def _fault(step: str, error: Exception) -> str:
-    """A fault of ours in words without its message, which may quote a record: kind and place."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{step}: failed with a fault of its own: {type(error).__name__} "
-        f"at {Path(place.filename).name}:{place.lineno}. Its message is not shown: it may hold text of a record."
-    )
+def guarded(make: Callable[[dg.AssetExecutionContext], Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """The body of an asset whose errors reach Dagster in words of ours only: what it stores of an exception is its message, and the
+    message of a fault may hold text of a record."""
+
+    @functools.wraps(make)
+    def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        try:
+            yield from make(context)
+            return
+        except dg.Failure:
+            raise
+        except Exception as error:
+            failure = _words(context.asset_key.to_user_string(), error)
+        raise dg.Failure(failure, allow_retries=False)
+
+    return body
+
+
+def _words(step: str, error: Exception) -> str:
+    if isinstance(error, PipelineError):
+        return shown(str(error))
+    return str(disk_full(error) or f"{step}: {fault_words(error)}")
 
 
 def stored_checks(warehouse: Warehouse, step: str, days: Sequence[Day]) -> list[CheckRow]:

@@ -18,7 +18,7 @@ from dagster._utils.warnings import BetaWarning
 from dataset_pipeline import clock
 from dataset_pipeline.assets import lineage, metadata, words
 from dataset_pipeline.assets.engine import run_step
-from dataset_pipeline.assets.execution import Run
+from dataset_pipeline.assets.execution import Run, guarded
 from dataset_pipeline.assets.housekeeping import housekeeping
 from dataset_pipeline.assets.inputs import run_input
 from dataset_pipeline.assets.plan import status_of
@@ -41,6 +41,7 @@ from dataset_pipeline.records import (
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.models import Source
 from dataset_pipeline.storage.sources import is_nightly
+from dataset_pipeline.transforms.redaction import shown
 
 POOL = "warehouse"
 """Of every run that writes. Dagster starts one of them at a time (`automation.instance`): the file has one writer."""
@@ -82,7 +83,7 @@ def _calendar(project: Project, days: Sequence[dt.date]) -> dg.DailyPartitionsDe
 def _source_spec(project: Project, source: Source) -> dg.AssetSpec:
     rights = source.rights
     metadata: dict[str, Any] = {
-        "path": source.local_path,
+        "path": shown(source.local_path),
         "rank": source.effective_rank,
         "licence": rights.license,
         "holder": rights.holder,
@@ -160,6 +161,7 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
         kinds={"polars", "duckdb"},
         tags={"step": str(step)},
     )
+    @guarded
     def daily(context: dg.AssetExecutionContext) -> Iterator[Any]:
         days = [dt.date.fromisoformat(key) for key in context.partition_keys]
         ran = Run(context, step, project)
@@ -179,6 +181,7 @@ def _daily_asset(project: Project, step: Step, calendar: dg.PartitionsDefinition
 
 def _input_asset(project: Project, name: str) -> dg.AssetsDefinition:
     @dg.asset(**_common(project, name), kinds={"polars", "duckdb"}, tags={"step": name})
+    @guarded
     def undated(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ran = Run(context, name, project)
         yield from ran.checks(lambda work: run_input(work, name, context.run_id))
@@ -186,8 +189,10 @@ def _input_asset(project: Project, name: str) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": int(counts["n"].sum() or 0),
-                **metadata.counted(name, {str(word): int(n) for word, n in counts.iter_rows()}),
-                "notes": metadata.clipped("; ".join(ran.outcome.notes) or "none", metadata.MAX_NOTES_CHARS),
+                **metadata.counted(name, {shown(str(word)): int(n) for word, n in counts.iter_rows()}),
+                "notes": metadata.clipped(
+                    shown("; ".join(ran.outcome.notes)) or "none", metadata.MAX_NOTES_CHARS
+                ),
                 **(metadata.agreement(ran.work.warehouse) if name == ANNOTATIONS else {}),
                 **metadata.provenance(ran),
             }
@@ -205,6 +210,7 @@ _INPUT_COUNTS: dict[str, str] = {
 
 def _report_asset(project: Project) -> dg.AssetsDefinition:
     @dg.asset(**_common(project, REPORT), deps=[RELEASE], kinds={"csv"}, tags={"step": REPORT})
+    @guarded
     def report(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ran = Run(context, REPORT, project)
         yield from ran.checks(lambda work: run_report(work, context.run_id))
@@ -212,11 +218,11 @@ def _report_asset(project: Project) -> dg.AssetsDefinition:
         # Here too, and not at the end of a command alone: a run of the UI must leave no text behind.
         housekept = housekeeping(ran.work)
         for line in housekept.words:
-            context.log.info(line)
+            context.log.info(shown(line))
         yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": counts.rows,
-                "housekeeping": "; ".join(housekept.words) or "nothing to do",
+                "housekeeping": shown("; ".join(housekept.words)) or "nothing to do",
                 **metadata.counted("records waiting", dict(counts.dropped), "waiting"),
                 "page": dg.MetadataValue.path(str(project.report_path)),
                 "queue": dg.MetadataValue.path(str(project.queue_path)),
@@ -234,6 +240,7 @@ def _release_asset(project: Project) -> dg.AssetsDefinition:
         kinds={"jsonl", "parquet"},
         tags={"step": RELEASE},
     )
+    @guarded
     def release(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ran = Run(context, RELEASE, project)
         yield from ran.checks(lambda work: run_release(work, status_of(work), context.run_id))

@@ -19,6 +19,7 @@ from dataset_pipeline.records import REASONS, Split, Step
 from dataset_pipeline.spec.params import LabelParams
 from dataset_pipeline.storage.warehouse import Warehouse
 from dataset_pipeline.transforms import pictures as drawing
+from dataset_pipeline.transforms.redaction import shown, shown_json
 
 MAX_NOTES_CHARS = 400
 MAX_FILES = 20
@@ -47,7 +48,7 @@ def of_step(ran: Run, days: list[dt.date]) -> dict[str, Any]:
         "dagster/row_count": int(total),
         "dagster/table_name": f"main.{ran.step}",
         "days": _stretch(days),
-        "notes": clipped("; ".join(ran.outcome.notes) or "none", MAX_NOTES_CHARS),
+        "notes": clipped(shown("; ".join(ran.outcome.notes)) or "none", MAX_NOTES_CHARS),
         **provenance(ran),
     }
 
@@ -69,14 +70,14 @@ def of_days(ran: Run, days: list[dt.date]) -> dict[dt.date, dict[str, Any]]:
     except Exception as error:
         # The day is published: that nothing can be drawn of it must not fail its run.
         numbers, fault = None, f"could not be drawn ({type(error).__name__})"
-    shown = frozenset(pictured)
+    drawn_days = frozenset(pictured)
     before = pictures.day_before(latest, step, days[0])
     whole = of_step(ran, days)
     result = {}
     for day in days:
         published = latest.get((step, day))
         rows, kept = (published.row_count, published.kept_count) if published else (0, 0)
-        found = numbers if day in shown else None
+        found = numbers if day in drawn_days else None
         drawn = pictures.of_day(found, step, day, latest, dropped[day]) if found else {}
         result[day] = {
             **{name: dg.MetadataValue.md(picture) for name, picture in drawn.items()},
@@ -110,13 +111,13 @@ def _dropped(warehouse: Warehouse, step: Step, days: list[dt.date]) -> dict[dt.d
 
 
 def _by_day(batches: pl.DataFrame) -> dict[dt.date, pl.DataFrame]:
-    shown = batches.select(
+    listed = batches.select(
         "day",
         *(pl.col(name) for name in _FILE_COLUMNS if name not in ("collected_at", "uses")),
         pl.col("collected_at").dt.to_string("%Y-%m-%d"),
         pl.col("uses").list.join(", "),
     )
-    return {key[0]: part for key, part in shown.partition_by("day", as_dict=True).items()}
+    return {key[0]: part for key, part in listed.partition_by("day", as_dict=True).items()}
 
 
 def _file_metadata(batches: pl.DataFrame | None) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _file_metadata(batches: pl.DataFrame | None) -> dict[str, Any]:
         return {"rejected": 0, "files": dg.MetadataValue.text("no files on this day")}
     files = dg.MetadataValue.table(
         [
-            dg.TableRecord({k: row[k] for k in _FILE_COLUMNS})
+            dg.TableRecord({k: row[k] for k in _FILE_COLUMNS} | {"uri": shown(row["uri"])})
             for row in batches.head(MAX_FILES).iter_rows(named=True)
         ],
         schema=_FILE_SCHEMA,
@@ -259,13 +260,13 @@ def agreement(warehouse: Warehouse) -> dict[str, Any]:
     """Krippendorff's alpha as a number that the UI plots, and the other measures as a table."""
     measured = warehouse.table("agreement").filter(pl.col("value").is_not_null())
     alpha = measured.filter(pl.col("measure") == "alpha")
-    shown = measured.sort("measure", "value", "name", "other").with_columns(pl.col("value").round(4))
-    left, shown = shown.height - MAX_MEASURES, shown.head(MAX_MEASURES)
+    listed = measured.sort("measure", "value", "name", "other").with_columns(pl.col("value").round(4))
+    left, listed = listed.height - MAX_MEASURES, listed.head(MAX_MEASURES)
     found: dict[str, Any] = {"alpha": round(float(alpha["value"][0]), 4)} if alpha.height else {}
-    if shown.height:
-        rows = [dg.TableRecord(row) for row in shown.iter_rows(named=True)]
+    if listed.height:
+        rows = [dg.TableRecord(shown_json(row)) for row in listed.iter_rows(named=True)]
         found["agreement"] = dg.MetadataValue.table(
-            rows, schema=dg.TableSchema([dg.TableColumn(name) for name in shown.columns])
+            rows, schema=dg.TableSchema([dg.TableColumn(name) for name in listed.columns])
         )
     if left > 0:
         found["agreement_not_listed"] = left

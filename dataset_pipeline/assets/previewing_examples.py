@@ -13,12 +13,14 @@ import polars as pl
 from dataset_pipeline.assets import previewing_reading as reading
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.reporting import NOT_SHOWN
+from dataset_pipeline.assets.scrubbing import helpers_of
 from dataset_pipeline.expectations.text_audit import left_entities
 from dataset_pipeline.records import REPORT, Step
 from dataset_pipeline.spec.params import NormalizeParams, ReportParams
 from dataset_pipeline.text import rejected_side, with_sides
 from dataset_pipeline.transforms.normalize import normalize
 from dataset_pipeline.transforms.previewing import BACK, GONE, JOURNEYS, spread_evenly
+from dataset_pipeline.transforms.redaction import shown_values
 
 EACH_WAY = 20
 MAX_TEXT_CHARS = 200
@@ -58,11 +60,13 @@ def _texts(before: Context, after: Context, ids: pl.Series) -> pl.DataFrame:
         known = pl.concat([known, made.filter(pl.col("messages").is_not_null())])
     params = cast(ReportParams, after.params[REPORT])
     cleaning = NormalizeParams(answers_are_labels=params.answers_are_labels, languages=(), pii=params.pii)
-    clean = normalize(known, cleaning, before.memo(Step.NORMALIZE)).select(
-        "record_id", "messages", "rejected"
-    )
+    clean = normalize(
+        known, cleaning, before.memo(Step.NORMALIZE), helpers_of(before.project, params.pii)
+    ).select("record_id", "messages", "rejected")
     turned = known.select("record_id", "prompt_turns").join(clean, on="record_id")
     sided = with_sides(turned).with_columns(rejected=rejected_side(turned))
+    if params.answers_are_labels:
+        sided = sided.with_columns(shown_values(sided["answer"]))  # one that nobody knows may be anything
     return sided.select(
         "record_id",
         *(

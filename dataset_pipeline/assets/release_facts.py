@@ -22,6 +22,7 @@ from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
 from dataset_pipeline.assets.preflighting import Preflight
+from dataset_pipeline.assets.redacting import released_spec
 from dataset_pipeline.records import ANNOTATIONS, DAILY_STEPS, RELEASE, REVIEWS, Split, Step, content_hash
 from dataset_pipeline.spec import licences
 from dataset_pipeline.spec.licence_terms import OBLIGATION_WORDS
@@ -122,6 +123,7 @@ def card_facts(
         wanted_languages=normalize.languages,
         pii=numbers.personal_data(clean),
         pii_action=normalize.pii.action,
+        pseudonym_key=normalize.pseudonym_key,
         eval_sets=dict(sorted(numbers.counts(content.protected["eval_set"]).items())),
         decisions=params.decisions,
         missing_days=[str(day) for day in missing_days(status)],
@@ -237,7 +239,7 @@ def told_by_manifest(
         "inputs": [row | {"day": row["day"].isoformat()} for row in inputs.iter_rows(named=True)],
         "missing_days": [str(day) for day in missing_days(status)],
         "stale_days": [str(day) for day in stale_days(status)],
-        "spec": context.project.spec.as_released(),
+        "spec": released_spec(context.project),
         "versions": dict(facts.versions),
     }
 

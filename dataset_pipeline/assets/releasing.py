@@ -21,6 +21,7 @@ from dataset_pipeline.assets.differences import attempt_of, settings_of
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
 from dataset_pipeline.assets.ledger import content_of_day
 from dataset_pipeline.assets.plan import Status, missing_days, stale_days
+from dataset_pipeline.assets.redacting import FOUND_BY, found_by, redacted
 from dataset_pipeline.assets.release_content import content_of
 from dataset_pipeline.assets.release_facts import (
     Content,
@@ -68,6 +69,7 @@ def release_recipe(context: Context, latest: recipes.Latest, status: Status) -> 
     }
     # The card shows every threshold and gate, also one that changed no row, and the manifest holds the spec.
     reads["spec"] = sha256_text(json.dumps(context.project.spec.as_released()))
+    reads[FOUND_BY] = found_by()
     reads["package"] = dataset_pipeline.__version__
     params = cast(ReleaseParams, context.params[RELEASE])
     if params.compression == "gzip":
@@ -115,7 +117,7 @@ def run_release(context: Context, status: Status, run_id: str) -> Outcome:
     if not days:
         raise BadDay(RELEASE, {"all": ["no day has been published through split yet: run the whole graph"]})
     REPORTER.get().step_started(RELEASE, len(days))
-    content = content_of(context, days, sorted(wanted), Undated(context, latest).erased)
+    content = redacted(context, content_of(context, days, sorted(wanted), Undated(context, latest).erased))
     writer = releases.Writer(context.project.releases_path)
     try:
         REPORTER.get().phase(RELEASE, "writing files")

@@ -19,8 +19,10 @@ from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.differences import settings_of
 from dataset_pipeline.assets.engine import DayCounts, GateClosed, Outcome, check_rows
+from dataset_pipeline.assets.redacting import FOUND_BY, found_by, with_values
 from dataset_pipeline.assets.release_reading import made_before, release_before
 from dataset_pipeline.assets.report_facts import checks_now, page_facts
+from dataset_pipeline.assets.scrubbing import helpers_of
 from dataset_pipeline.expectations.gate import adjusted, judge
 from dataset_pipeline.expectations.text_audit import left_entities
 from dataset_pipeline.expectations.undated import REPORT_SUITE, report_frames
@@ -31,7 +33,7 @@ from dataset_pipeline.storage import files, frames, readers
 from dataset_pipeline.storage.locks import hold_run_lock
 from dataset_pipeline.storage.publishing import Day, NewPublication
 from dataset_pipeline.storage.release_checks import MANIFEST
-from dataset_pipeline.transforms import queue, selection
+from dataset_pipeline.transforms import queue, redaction, selection
 from dataset_pipeline.transforms.normalize import normalize
 from dataset_pipeline.transforms.page.whole import VERSION as PAGE_VERSION
 from dataset_pipeline.transforms.page.whole import page
@@ -67,6 +69,7 @@ def report_recipe(context: Context, latest: recipes.Latest) -> recipes.Recipe:
         for (step, day), p in sorted(latest.items(), key=str)
         if step in (*DAILY_STEPS, REVIEWS)
     }
+    reads[FOUND_BY] = found_by()
     return recipes.recipe(REPORT, context.params[REPORT].hash(), reads)
 
 
@@ -202,22 +205,32 @@ def visible_texts(shown: str) -> list[str]:
 
 
 def _without_personal_data(shown: str) -> str:
-    """The page without the names in which personal data stand: a label, a file or a source may be called anything."""
+    """The page with names as they are shown: a label, a file or a source may be called anything."""
 
     def safe(found: re.Match[str]) -> str:
-        return f">{NOT_SHOWN}<" if left_entities(html.unescape(found.group(1))) else found.group()
+        text = html.unescape(found.group(1))
+        if left_entities(name := redaction.shown(text)):
+            return f">{NOT_SHOWN}<"
+        return found.group() if name == text else f">{html.escape(name)}<"
 
     return _VISIBLE.sub(safe, shown)
 
 
-def _shown(turns: pl.Expr) -> pl.Expr:
-    """Turns in which what the scrubber may have missed is not shown at all: a queue goes from hand to hand."""
+def _shown(turns: pl.Expr, params: ReportParams) -> pl.Expr:
+    """Turns in which what the scrubber may have missed is not shown at all: a queue goes from hand to hand.
+
+    An answer that should be a label is not scrubbed as a text; one that nobody knows may be anything.
+    """
 
     def safe(text: str) -> str:
         return NOT_SHOWN if left_entities(text) else text
 
-    content = pl.element().struct.field("content").map_elements(safe, return_dtype=pl.String)
-    return turns.list.eval(pl.struct(pl.element().struct.field("role"), content.alias("content")))
+    role, content = pl.element().struct.field("role"), pl.element().struct.field("content")
+    if params.answers_are_labels:
+        label = content.map_elements(redaction.shown, return_dtype=pl.String)
+        content = pl.when(role == "assistant").then(label).otherwise(content)
+    content = content.map_elements(safe, return_dtype=pl.String)
+    return turns.list.eval(pl.struct(role, content.alias("content")))
 
 
 _TEXTS = ("record_id", "day", "messages", "prompt_turns", "rejected", "person_names", "content_sha")
@@ -227,9 +240,16 @@ def _with_texts(context: Context, rows: pl.DataFrame, params: ReportParams) -> p
     """`rows` with messages, prompt_turns and rejected as collected, cleaned, personal data replaced."""
     collected = frames.collected(context.warehouse, rows["record_id"].unique().to_list())
     cleaning = NormalizeParams(answers_are_labels=params.answers_are_labels, languages=(), pii=params.pii)
-    clean = normalize(collected.select(_TEXTS), cleaning, context.memo(Step.NORMALIZE))
+    clean = normalize(
+        collected.select(_TEXTS),
+        cleaning,
+        context.memo(Step.NORMALIZE),
+        helpers_of(context.project, params.pii),
+    )
     texts = clean.select("record_id", "messages", "rejected").join(
         collected.select("record_id", "prompt_turns", "label"), on="record_id"
     )
-    texts = texts.with_columns(_shown(pl.col(name)) for name in ("messages", "rejected"))
-    return rows.join(texts, on="record_id", how="left", maintain_order="left")
+    texts = texts.with_columns(_shown(pl.col(name), params) for name in ("messages", "rejected"))
+    whole = rows.join(texts, on="record_id", how="left", maintain_order="left")
+    # Whatever the dataset keeps: a queue goes from hand to hand.
+    return with_values(whole, params.pii, context.memo(Step.NORMALIZE))

@@ -31,6 +31,7 @@ from dataset_pipeline.storage import addenda
 from dataset_pipeline.storage.release_checks import Manifest
 from dataset_pipeline.storage.release_removal import reading
 from dataset_pipeline.transforms.decontaminate import decontaminate
+from dataset_pipeline.transforms.redaction import shown_values
 
 _FINDINGS = dict.fromkeys(addenda.FINDING[:-1], pl.String) | {"value": pl.Float64}
 Settings = dict[str, Any]
@@ -179,7 +180,8 @@ def _findings(folder: Path, manifest: Manifest, today: Today, names: Sequence[st
                 again = []
     parts += _of_each(again, by_set, params)
     every = pl.concat(parts).unique(["record_id", "eval_set"], keep="first", maintain_order=True)
-    return every.sort(*_FINDINGS)
+    found = every.sort(*_FINDINGS)
+    return found.with_columns(shown_values(found["eval_item"]))
 
 
 def _of_each(

@@ -19,6 +19,7 @@ from dataset_pipeline.automation import webhook
 from dataset_pipeline.automation.freshness import Freshness
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.storage.publishing import CheckRow
+from dataset_pipeline.transforms.redaction import shown
 
 TOLD_TAG = "dataset_pipeline/told"
 """On a run of which somebody was told already: `run --night` tells by itself."""
@@ -144,7 +145,7 @@ def compose(
         failed += _failed(text, numbers, on=tuple(on))
     for text in [*(refused or {}).values(), *failures]:
         failed += _failed(text, numbers, asked=tuple(days))
-    failed += [Failed("fetch", (), _short(text)) for text in not_fetched]
+    failed += [Failed("fetch", (), _short(shown(text))) for text in not_fetched]
     named = {f"{one.step}.{one.expectation}" for one in failed}
     failed += [_judged(row, "", row.days) for name, row in numbers.items() if name not in named]
     return Alarm(
@@ -191,6 +192,7 @@ def _failed(
 
     on: the days that it is about. asked: those that the run was about, of which a judgement may blame some.
     """
+    text = shown(text)
     lines = text.splitlines()
     rows = {line: row for line in lines if (row := numbers.get(line.partition(": ")[0])) is not None}
     for line, row in rows.items():

@@ -15,6 +15,7 @@ from dataset_pipeline.errors import PipelineError
 from dataset_pipeline.spec.load import Project, load_project
 from dataset_pipeline.spec.models import Source
 from dataset_pipeline.storage.sources import SourceFile
+from dataset_pipeline.transforms.redaction import shown
 
 _DATA_LIKE = re.compile(r"@|\d{6}|(\S+\s+){4}")
 _SHOWN_CHARS = 80
@@ -90,10 +91,10 @@ def _of(source: Source, days: list[dt.date], due: dt.date) -> Freshness:
 
 
 def shown_file(uri: str) -> str:
-    """A file's name as it may be sent to others: a part that looks like data is told by its length alone."""
+    """A file's name as it may be sent to others: personal data replaced, and a part that looks like data told by its length alone."""
     return "/".join(
         part
         if len(part) <= _SHOWN_CHARS and not _DATA_LIKE.search(part)
         else f"(a name of {len(part)} characters)"
-        for part in uri.split("/")
+        for part in shown(uri).split("/")
     )

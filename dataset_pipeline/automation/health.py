@@ -26,6 +26,7 @@ from dataset_pipeline.automation.instance import ensure_home
 from dataset_pipeline.errors import PipelineError
 from dataset_pipeline.records import DAILY_STEPS, INPUTS, RELEASE, REPORT
 from dataset_pipeline.spec.load import Project
+from dataset_pipeline.transforms.redaction import shown
 
 UP_TO_DATE, FRESH, JOB = "up_to_date", "fresh", "health"
 REMEDY = "dataset-pipeline run"
@@ -135,7 +136,7 @@ def build_checks(project: Project, until: dt.date | None = None) -> list[dg.Asse
         try:
             results = list(_results(*_look(read_again(project), until)))
         except PipelineError as error:
-            failure = str(error)
+            failure = shown(str(error))
         except Exception as error:  # its message is not shown: it may hold text of a record
             failure = f"health: failed with a fault of its own: {type(error).__name__}."
         if failure:
@@ -218,14 +219,14 @@ def _results(assets: Sequence[Health], sources: Sequence[Freshness]) -> Iterator
         metadata: dict[str, Any] = dict(one.states)
         if not one.is_good:
             metadata["reasons"] = dg.MetadataValue.json(
-                [why[:_REASON_CHARS] for why in one.reasons[:_REASONS]]
+                [shown(why)[:_REASON_CHARS] for why in one.reasons[:_REASONS]]
             )
             metadata["remedy"] = REMEDY
         if one.days:
             metadata["days"] = _in_ranges(one.days)
         yield dg.AssetCheckResult(
             asset_key=one.asset, check_name=UP_TO_DATE, passed=one.is_good, severity=dg.AssetCheckSeverity.WARN,
-            description=one.words[:_REASON_CHARS], metadata=metadata,
+            description=shown(one.words)[:_REASON_CHARS], metadata=metadata,
         )  # fmt: skip
     for source in sources:
         yield dg.AssetCheckResult(

@@ -7,6 +7,7 @@ A file and no cursor: Dagster stores a sensor's cursor again with every tick, an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Collection, Iterable
@@ -17,7 +18,7 @@ from dataset_pipeline.storage.files import replace_file
 from dataset_pipeline.storage.readers import UnreadableFile, file_sha256
 from dataset_pipeline.storage.sources import SourceFile
 
-VERSION = 1
+VERSION = 2
 HASH_SECONDS = 15.0
 """A sensor may take 60 s in all. What is left is hashed at the next tick."""
 
@@ -61,7 +62,8 @@ def look(memory: Path, files: Iterable[SourceFile], wanted: Collection[str]) -> 
             continue  # gone between listing and looking: it is told as vanished
         # The time of the last change of the file's entry too: a file that was moved here keeps its old time of writing.
         mark = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
-        before = now.get(file.uri) or known.get(file.uri)
+        key = _key(file.uri)
+        before = now.get(key) or known.get(key)
         sha: str | None = str(before[1]) if before is not None and before[0] == mark else None
         if sha is None and file.uri in wanted:
             if hashed and time.monotonic() > deadline:
@@ -72,7 +74,7 @@ def look(memory: Path, files: Iterable[SourceFile], wanted: Collection[str]) -> 
                 except (UnreadableFile, OSError):
                     left += 1
         if sha is not None:
-            now[file.uri] = [mark, sha]
+            now[key] = [mark, sha]
         seen.append(
             Seen(file.source, file.day.isoformat(), file.uri, mark, max(facts.st_mtime, facts.st_ctime), sha)
         )
@@ -83,12 +85,17 @@ def look(memory: Path, files: Iterable[SourceFile], wanted: Collection[str]) -> 
     return Look(tuple(seen), left)
 
 
+def _key(uri: str) -> str:
+    """What a file is remembered by: its name may hold whose it is."""
+    return hashlib.sha256(uri.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def _read(memory: Path) -> dict[str, list[object]]:
     """What is remembered; nothing where the file is not there or is none of ours: then every file is hashed again."""
     try:
         data = json.loads(memory.read_bytes())
         if data["version"] != VERSION:
             return {}
-        return {str(uri): [str(mark), str(sha)] for uri, (mark, sha) in data["files"].items()}
+        return {str(key): [str(mark), str(sha)] for key, (mark, sha) in data["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

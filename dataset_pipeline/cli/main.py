@@ -17,13 +17,24 @@ import click
 
 from dataset_pipeline import __version__
 from dataset_pipeline.cli import calling, completing
-from dataset_pipeline.errors import PipelineError, Problem, SpecError, disk_full
+from dataset_pipeline.errors import PipelineError, Problem, SpecError, disk_full, fault_words
 
 DEFAULT_SPEC = "data/dataset.yaml"
 
 
 WAITS = ("DATASET_PIPELINE_WAIT_SECONDS", "DATASET_PIPELINE_RUN_WAIT_SECONDS")
 """Variables of `storage.warehouse` and `storage.locks`, which load too much for here; a test holds them equal."""
+
+
+TRACEBACK = "DATASET_PIPELINE_TRACEBACK"
+"""Of the environment, where somebody looks for a fault of ours: it then ends with its whole traceback."""
+_REPORT_IT = f"Run it once more, and report it with these places where it stays; {TRACEBACK}=1 shows all of it, texts of records among it."
+
+
+def _shown(words: str) -> str:
+    from dataset_pipeline.transforms.redaction import shown
+
+    return shown(words)
 
 
 def _check_waits() -> None:
@@ -50,18 +61,21 @@ class _Group(click.Group):
             _check_waits()
             return super().invoke(ctx)
         except PipelineError as error:
-            click.echo(str(error), err=True)
+            click.echo(_shown(str(error)), err=True)
             ctx.exit(error.exit_code)
-        except click.exceptions.Exit:
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone: click ends quietly
             full = disk_full(error)
-            if full is None and not isinstance(error, OSError):
+            if os.environ.get(TRACEBACK):
                 raise
-            words = f"{error.filename or 'a file'}: {error.strerror}. Check its path, its rights and the disk." if isinstance(error, OSError) else ""  # fmt: skip
-            click.echo(str(full or words), err=True)
+            if isinstance(error, OSError):
+                words = f"{error.filename or 'a file'}: {error.strerror}. Check its path, its rights and the disk."
+            else:
+                words = f"dataset-pipeline: {fault_words(error)} {_REPORT_IT}"
+            click.echo(_shown(str(full or words)), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. What was published stays; run again to go on.", err=True)

@@ -151,13 +151,15 @@ def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
 
 
 def _failure_words(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost error of a failed run, with its place: a fault of ours, to be reported."""
+    """What a failed run says of itself. Only words of ours: the message of any other error may quote a record."""
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            place = error.stack[-1].strip() if error is not None and error.stack else ""
-            said = error.message.strip() if error is not None else "no message"
-            return f"{event.step_key}: failed with an error of its own: {said}\n{place}"
+            kind = error.cls_name if error is not None else "no error that is known"
+            return f"{event.step_key}: failed with a fault of its own: {kind}; see the run in `dataset-pipeline ui`."
     return "The run failed before a step began; see the run in `dataset-pipeline ui`."

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
+from dataset_pipeline.transforms.redaction import shown, shown_json
+
 Counts = dict[str, int]
 
 
@@ -364,9 +366,23 @@ def model_of(name: str) -> type[BaseModel]:
     return model
 
 
+_OURS = frozenset({"release", "folder", "review_queue"})
+"""Keys of paths that programs open: folders of ours, called by versions."""
+
+
+def without_personal_data(data: Any) -> Any:
+    """An output with its names as they are shown; what `_OURS` name stays."""
+    if not isinstance(data, dict):
+        return [without_personal_data(item) for item in data] if isinstance(data, list) else shown_json(data)
+    return {
+        shown(key): value if key in _OURS and isinstance(value, str | None) else without_personal_data(value)
+        for key, value in data.items()
+    }
+
+
 def line_of(output: BaseModel, sort_keys: bool = False) -> str:
-    """An output as one line of JSON that every terminal can print."""
-    data = output.model_dump(exclude_unset=True)
+    """An output as one line of JSON that every terminal can print, names in it as they are shown."""
+    data = without_personal_data(output.model_dump(mode="json", exclude_unset=True))
     text = json.dumps(data, ensure_ascii=False, sort_keys=sort_keys, default=str)
     is_printable = text.isascii() or text.encode("utf-8", "replace").decode() == text
     return text if is_printable else json.dumps(data, sort_keys=sort_keys, default=str)

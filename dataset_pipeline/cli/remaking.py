@@ -25,6 +25,7 @@ from dataset_pipeline.assets import recipes
 from dataset_pipeline.assets.context import Context
 from dataset_pipeline.assets.engine import context_of
 from dataset_pipeline.assets.plan import ranges, status_of
+from dataset_pipeline.assets.redacting import released_names, released_spec
 from dataset_pipeline.cli import running
 from dataset_pipeline.cli.checking import checked_project
 from dataset_pipeline.errors import Problem, SpecError
@@ -130,11 +131,12 @@ def _make(context: Context, out: Console) -> list[str]:
 
 def _changes(said: Mapping[str, Any], context: Context) -> Iterator[str]:
     """What is not as the manifest says it was: leaves of the spec, raw files, versions."""
-    spec = context.project.spec.as_released()
+    spec = released_spec(context.project)
     for leaf in spec_differences(said.get("spec", {}), spec):
         yield f"spec {leaf.path}: {_shown(leaf.before)} then, {_shown(leaf.after)} now"
     then = {(i["source"], i["day"], i["uri"]): i["sha256"] for i in said.get("inputs", ())}
-    now = {(f.source, f.day.isoformat(), f.uri): context.hashes[f.uri] for f in context.found.files}
+    named = released_names((f.source, f.day, f.uri) for f in context.found.files)
+    now = {(source, day, name): context.hashes[uri] for (source, day, uri), name in sorted(named.items())}
     start = context.project.spec.start
     for key in sorted(then.keys() | now.keys()):
         if then.get(key) != now.get(key) and (start is None or key[1] >= start.isoformat()):

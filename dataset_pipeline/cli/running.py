@@ -31,6 +31,7 @@ from dataset_pipeline.cli.choice import Report as Report
 from dataset_pipeline.cli.fetch import fetch
 from dataset_pipeline.cli.gaps import gap_lines
 from dataset_pipeline.cli.lost import lost_files, refuse_lost_sources
+from dataset_pipeline.cli.outputs import without_personal_data
 from dataset_pipeline.cli.plan_words import effort_words, plan_lines, ranges_in_words
 from dataset_pipeline.cli.rolling import release_words, rolled_back
 from dataset_pipeline.cli.summary import first_rejects, funnel, relative, summarize, warnings
@@ -286,5 +287,5 @@ def _finish(context: Context, out: Console, as_json: bool, report: Report) -> in
         counts = ", ".join(f"{name} {n}" for name, n in sets.items())
         out.print(f"release {version} holds items of {counts} (`dataset-pipeline rescan {version}`)")
     if as_json:
-        print(json.dumps(summary, sort_keys=True))
+        print(json.dumps(without_personal_data(summary), sort_keys=True))
     return 1 if report.bad or report.failures or report.refused or report.not_fetched else 0

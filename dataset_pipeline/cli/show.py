@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,11 +22,28 @@ from rich.progress import (
 from rich.table import Table
 
 from dataset_pipeline.records import REPORT
+from dataset_pipeline.transforms.redaction import shown
 
 
 def console(as_json: bool = False) -> Console:
     """Standard output; standard error where standard output is for a program."""
-    return Console(stderr=as_json, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return Shown(stderr=as_json, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+class Shown(Console):
+    """A console that shows names of files and columns, and ids, with personal data in them replaced."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*map(_safe, objects), **how)
+
+
+def _safe(thing: Any) -> Any:
+    if isinstance(thing, str):
+        return shown(thing)
+    if isinstance(thing, Table):
+        for column in thing.columns:
+            column._cells[:] = map(_safe, column._cells)
+    return thing
 
 
 class Bars:
@@ -70,7 +88,7 @@ class Bars:
 
     def _describe(self, text: str) -> None:
         if self.progress:
-            self.progress.update(self.task, description=text)
+            self.progress.update(self.task, description=shown(text))
 
 
 def print_funnel(

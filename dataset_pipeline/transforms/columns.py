@@ -34,9 +34,12 @@ SHARE, PROBABILITY = "0 to 1", "probability, 0 to 1"
 _ORIGIN: dict[str, tuple[str, str]] = {
     "record_id": ("", "Id of the record: source, day, payload and occurrence decide it."),
     "source": ("", "Name of the source in the spec."),
-    "source_id": ("", "The source's own id; null where it has none."),
+    "source_id": ("", "The source's own id, personal data in it replaced; null where it has none."),
     "day": ("UTC", "Collection day: not when somebody wrote the text."),
-    "uri": ("", "File it was read from, relative to the spec's folder; of a database or URL its address."),
+    "uri": (
+        "",
+        "File it was read from, relative to the spec's folder, personal data in its name replaced; of a database or URL its address.",
+    ),
     "line": ("from 1", "Line of that file; of a table its row."),
 }
 

@@ -29,6 +29,7 @@ from dataset_pipeline.cli.init.spec_text import spec_text
 from dataset_pipeline.errors import Problem, SpecError
 from dataset_pipeline.spec.reading import Fields, Reading, Shape, format_of
 from dataset_pipeline.storage import readers
+from dataset_pipeline.transforms import redaction
 from dataset_pipeline.transforms.layouts import Conversation, RowMapper
 
 MAX_LABEL_ROWS = 1_000_000
@@ -233,5 +234,6 @@ def _write(target: Path, text: str) -> None:
 
 def _say(line: str) -> None:
     """A line on standard output, whatever characters it can show."""
+    line = redaction.shown(line)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
