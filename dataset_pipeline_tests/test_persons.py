@@ -8,6 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dataset_pipeline import records as model_of
 from dataset_pipeline.errors import SpecError
@@ -16,6 +18,7 @@ from dataset_pipeline.spec import beside
 from dataset_pipeline.spec.models import Pii
 from dataset_pipeline.spec.params import NormalizeParams
 from dataset_pipeline.storage import name_models, pseudonym_key
+from dataset_pipeline.transforms import pii_names
 from dataset_pipeline.transforms.normalize import normalize
 from dataset_pipeline.transforms.persons import Helpers, find_in_records
 from dataset_pipeline.transforms.pii import find_persons, find_pii, replaced, resolved
@@ -289,3 +292,38 @@ def test_name_model_that_changes_on_disk_is_another(model: Path) -> None:
     meta = model / "models" / "names" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"description": "another"}))
     assert beside.identity_of_model(model, "models/names") != before
+
+
+NAME_PIECES = st.sampled_from(
+    [
+        "Jo",
+        "Jörg",
+        "ö",
+        "Müller",
+        "Anna-Lena",
+        "O'Neil",
+        "de",
+        "Li",
+        "王伟",
+        "J.",
+        "Ana,",
+        "x_y",
+        "MARIA",
+        "(Bo)",
+        "Østby",
+        "a.b",
+    ]
+)
+OTHER_PIECES = st.sampled_from(
+    [" ", ". ", "\n", "-", "'", "mueller", "muller", "lena", "oneil", "王", "ostby", "oestby", "s", "j"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(NAME_PIECES, min_size=1, max_size=3), st.lists(NAME_PIECES | OTHER_PIECES, max_size=8))
+def test_persons_first_look_for_a_name_loses_nothing(words: list[str], said: list[str]) -> None:
+    name, text = " ".join(words), "".join(said)
+    with pytest.MonkeyPatch.context() as patch:
+        quick = pii_names.find_names(text, (name,))
+        patch.setattr(pii_names, "_cores", lambda _: ("",))
+        assert pii_names.find_names(text, (name,)) == quick
