@@ -17,6 +17,7 @@ from dataset_pipeline.errors import Problem, SpecError, WarehouseBusy, Warehouse
 from dataset_pipeline.spec.load import Project, load_project
 from dataset_pipeline.storage.sources import calendar, discover
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline.transforms.redaction import shown
 
 SPEC_VARIABLE = "DATASET_PIPELINE_SPEC"
 DEFAULT_SPEC = "data/dataset.yaml"
@@ -75,9 +76,14 @@ def _days(project: Project, published: Iterable[dt.date]) -> list[dt.date]:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location: loaded by `dagster dev`, `dagster definitions validate` and `workspace.yaml`."""
-    project = load_project(os.environ.get(SPEC_VARIABLE, DEFAULT_SPEC))
-    published: list[dt.date] = []
-    with contextlib.suppress(WarehouseBusy, WarehouseVersion):
-        latest = Warehouse(project.warehouse_path, wait_seconds=1.0).latest()
-        published = [day for _, day in latest if day is not None]
-    return build_definitions(project, published)
+    try:
+        project = load_project(os.environ.get(SPEC_VARIABLE, DEFAULT_SPEC))
+        published: list[dt.date] = []
+        with contextlib.suppress(WarehouseBusy, WarehouseVersion):
+            latest = Warehouse(project.warehouse_path, wait_seconds=1.0).latest()
+            published = [day for _, day in latest if day is not None]
+        return build_definitions(project, published)
+    except SpecError as error:
+        # Dagster shows and logs it: names of files as they are shown everywhere.
+        problems = [Problem(shown(p.place), shown(p.message), shown(p.remedy)) for p in error.problems]
+    raise SpecError(problems)

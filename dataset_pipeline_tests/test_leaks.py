@@ -14,11 +14,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
+from dataset_pipeline import definitions
 from dataset_pipeline.assets import engine, metadata
 from dataset_pipeline.automation import webhook
 from dataset_pipeline.cli import asking
+from dataset_pipeline.errors import SpecError
 from dataset_pipeline.storage.locks import release_run_lock
+from dataset_pipeline.storage.sources import discover
 from dataset_pipeline_tests import leaks
 from dataset_pipeline_tests.leaks import (  # fmt: skip
     CARD,
@@ -282,3 +286,24 @@ def test_leaks_answered_queue_with_redacted_ids_acts(copy: Outcome) -> None:
     assert copy.run("run", "run") == 0
     provenance = pl.read_parquet(copy.root / "releases/latest/provenance.parquet")
     assert provenance.filter(record_id=row["record"][0])["label"].to_list() == ["bug"]
+
+
+def test_leaks_definitions_that_cannot_be_loaded_name_files_redacted(
+    copy: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the code server shows and logs where a file belongs to two sources."""
+    spec_path = copy.root / "dataset.yaml"
+    spec = yaml.safe_load(spec_path.read_text())
+    spec["sources"].append(spec["sources"][0] | {"name": "again"})
+    spec_path.write_text(yaml.safe_dump(spec))
+    monkeypatch.setenv(definitions.SPEC_VARIABLE, str(spec_path))
+    monkeypatch.setattr(definitions, "_days", lambda project, _: _refuse(discover(project).problems))
+    with pytest.raises(
+        SpecError, match=r"\[EMAIL_ADDRESS\]_2026-03-01.jsonl belongs to again and inbox"
+    ) as error:
+        definitions.defs()
+    assert leaks.found_in(str(error.value)) == set()
+
+
+def _refuse(problems: Any) -> Any:
+    raise SpecError(list(problems))

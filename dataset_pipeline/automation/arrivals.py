@@ -28,6 +28,7 @@ from dataset_pipeline.records import Step
 from dataset_pipeline.spec.load import Project, load_project
 from dataset_pipeline.storage.sources import Found, discover
 from dataset_pipeline.storage.warehouse import Warehouse
+from dataset_pipeline.transforms.redaction import shown
 
 INTERVAL_SECONDS = 300
 _WAIT_SECONDS = 1.0
@@ -156,14 +157,14 @@ def build_arrivals(project: Project, night_job: dg.JobDefinition | Any) -> dg.Se
         try:
             now = Project(load_project(project.path).spec, project.path, project.state)
         except (PipelineError, OSError) as error:
-            return dg.SensorResult(skip_reason=f"Nothing was looked at: {error}", cursor=context.cursor)
+            return dg.SensorResult(skip_reason=f"Nothing was looked at: {shown(str(error))}", cursor=context.cursor)
         found = discover(now)
         due = freshness.due_day(now.spec.schedule.cron, clock.now())
         events = _watch_sources(context, now, freshness.freshness(now, found.files, due), due, cursor)
         try:
             asked = _asked(context, now, found, due, night_job.name, cursor)
         except (PipelineError, OSError) as error:
-            asked = f"The files were not looked at: {error}"
+            asked = f"The files were not looked at: {shown(str(error))}"
         if isinstance(asked, str):
             return dg.SensorResult(skip_reason=asked, asset_events=events, cursor=cursor.text())
         return dg.SensorResult(run_requests=[asked], asset_events=events, cursor=cursor.text())
