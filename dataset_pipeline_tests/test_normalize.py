@@ -105,8 +105,8 @@ def test_normalize_without_languages_everything_is_kept_and_tagged() -> None:
     assert (row["kept"], row["prompt_language"], row["prompt_spec_probability"]) == (True, "de", None)
 
 
-def test_normalize_short_foreign_prompt_is_kept_where_english_borrows_it() -> None:
-    texts = ("Gracias", "Muchas gracias", "Спасибо")
+def test_normalize_short_foreign_prompt_is_kept_unless_script_or_letters_leave_no_doubt() -> None:
+    texts = ("Muchas gracias", "Bestellung nicht angekommen", "Спасибо")
     result = normalize(frame(*((text, "x") for text in texts)), params())
     assert result["kept"].to_list() == [True, False, False]
 
