@@ -278,6 +278,7 @@ def plant(root: Path) -> Path:
         f"sources/inbox/{MAIL}_{FIRST}.jsonl": first + broken,
         f"sources/inbox/{SECOND}.jsonl": jsonl([*plain(20, 14), row(40, customer=None, text=f"{item}, I think.")]),
         **{f"sources/inbox/{name}_{SECOND}.jsonl": jsonl(plain(50 + 3 * n, 2)) + broken for n, name in enumerate(names.values())},
+        f"sources/inbox/office.{MAIL}_{SECOND}.jsonl": jsonl(plain(70, 2)),  # shown as the file of its namesake is
         f"sources/sheet/{MAIL}/{SECOND}.csv": csv_bytes(sheet),
         f"eval/{MAIL}.jsonl": jsonl([{"id": MAIL, "text": item}, {"id": PHONE, "text": f"{CARD} is what the lamp says"}]),
         f"annotations/{PHONE}.csv": csv_bytes(
