@@ -29,6 +29,7 @@ from dataset_pipeline.transforms.confusables import respelled
         pytest.param("ᏢayPal Usеr աord", "PayPal User word", 3, id="cherokee_and_armenian"),
         pytest.param("Сáfe а́pple", "Cáfe ápple", 2, id="accents"),
         pytest.param("ХХI век, ХVIII и ХI", "XXI век, XVIII и XI", 4, id="roman_numbers"),
+        pytest.param("хIара, Iамал", "хӀара, Ӏамал", 2, id="palochka_of_the_caucasus"),
         pytest.param("пpивет, Cергей", "привет, Сергей", 2, id="latin_in_russian"),
         pytest.param("ещë мiсто", "ещё місто", 2, id="latin_with_dots_and_i"),
         pytest.param("вăл", "вӑл", 1, id="latin_with_a_breve_in_chuvash"),

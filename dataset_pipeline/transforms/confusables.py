@@ -5,7 +5,8 @@ Lives here: which letters look alike, and where a look-alike carries no meaning.
 
 Which letters look alike is what Unicode's table says of single letters (UTS 39, confusables.txt 15.0.0, Unicode License);
 a test compares. Only scripts whose letters people type by keyboard are here, and only letters that could be
-meant: a Cyrillic word with s or h in it stays, since ѕ and һ are letters of few of its languages.
+meant: a Cyrillic word with s or h in it stays, since ѕ and һ are letters of few of its languages. The package
+confusable-homoglyphs holds that table too (0.9 MB, read at import), but not which way to go nor where twins are meant.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import unicodedata
 from collections import Counter
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from dataset_pipeline.transforms.code_spans import code_spans, is_within
 from dataset_pipeline.transforms.styled_letters import STYLED, plain_letters
@@ -70,6 +72,8 @@ _MIN_SMALL_LETTERS, _MIN_TITLE_LETTERS = 4, 5
 _TIED_BEFORE = re.compile(r"(?:[\d_@#$/\\&<=~^|{\ufffd]|(?<=\w)[.:])$")
 _TIED_AFTER = re.compile(r"[\d_@#$/\\&<>=~^|(\[{\ufffd]|[.:]\w|:/")
 """What ties a word to its neighbour: it is a part of an address, a formula or a name in a program, or letters of it are lost."""
+_CAUCASIAN = re.compile("[а-яё][IӀ]")
+"""A capital I within a word is the sign of Chechen, Avar, Kabardian and others: Ӏ, not the letter І of Ukrainian."""
 _ROMAN = re.compile("(?=.)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _RARE_LATIN = re.compile("[\u014a\u014b\u0180-\u02af\u1e00-\u1eff]")
 """Letters of languages that also write Greek ones (α, ι, υ, γ), for want of their own on a keyboard."""
@@ -90,9 +94,23 @@ def respelled(text: str) -> tuple[str, int]:
     return text, count
 
 
+class _Around(NamedTuple):
+    """What the whole text says of a word in it."""
+
+    pure: set[str]
+    """Scripts in which words of it are written for certain."""
+    is_caucasian: bool
+    has_rare_latin: bool
+
+
 def _one_script(text: str, code: list[tuple[int, int]]) -> tuple[str, int]:
     counted = 0
-    pure = {script for word in set(_WORD.findall(text)) if (script := _sure_script(word))}
+    words = set(_WORD.findall(text))
+    around = _Around(
+        pure={script for word in words if (script := _sure_script(word))},
+        is_caucasian=_CAUCASIAN.search(text) is not None,
+        has_rare_latin=_RARE_LATIN.search(text) is not None,
+    )
 
     def mended(match: re.Match[str]) -> str:
         nonlocal counted
@@ -103,7 +121,7 @@ def _one_script(text: str, code: list[tuple[int, int]]) -> tuple[str, int]:
             return word
         if _TIED_AFTER.match(text, match.end()):
             return word
-        found, letters = _mended_word(word, pure, text)
+        found, letters = _mended_word(word, around)
         counted += letters
         return found
 
@@ -124,16 +142,18 @@ def _sure_script(word: str) -> str | None:
     return script if is_sure else None
 
 
-def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
+def _mended_word(word: str, around: _Around) -> tuple[str, int]:
     """The word in one script if all its letters are of it or look like letters of it; else as it is.
 
-    pure: scripts in which other words of the text are written. Where several scripts fit, one of these is
-    preferred, then the one of most letters. The script of fewer letters alone is right where the rest of the
-    text speaks for it ('раураl', whose only Latin letter has no twin).
+    Where several scripts fit, one in which other words are written is preferred, then the one of most letters. The
+    script of fewer letters alone is right where the text does not speak for the other ('раураl').
     """
+    pure = around.pure
     letters = [(script, char) for char in word if (script := _script(char))]
     counts = Counter(script for script, _ in letters)
-    fitting = {script: spelled for script in counts if (spelled := _spelled(word, script)) is not None}
+    fitting = {
+        script: spelled for script in counts if (spelled := _spelled(word, script, around)) is not None
+    }
     ranked = sorted(fitting, key=lambda script: (script in pure, counts[script]), reverse=True)
     if "latin" in fitting and _ROMAN.fullmatch(fitting["latin"]):
         return fitting["latin"], len(letters) - counts["latin"]
@@ -150,18 +170,20 @@ def _mended_word(word: str, pure: set[str], text: str) -> tuple[str, int]:
         return word, 0
     if len(runs) == 2 and _is_compound(runs, target, pure):
         return word, 0
-    if target == "latin" and (_means_symbols(runs, pure, text) or _is_borrowed(runs, pure)):
+    if target == "latin" and (_means_symbols(runs, around) or _is_borrowed(runs, pure)):
         return word, 0
     if target == "greek" and counts[target] < _MIN_LETTERS:
         return word, 0  # a formula rather than a word
     return fitting[target], len(letters) - counts[target]
 
 
-def _spelled(word: str, target: str) -> str | None:
+def _spelled(word: str, target: str, around: _Around) -> str | None:
     """The word in letters of `target`; None where one of them looks like none."""
     if target not in _FROM_LATIN:
         return None
     spelled = [char if _script(char) in (target, None) else _twin(char, target) for char in word]
+    if target == "cyrillic" and around.is_caucasian:
+        spelled = ["Ӏ" if char == "I" else new for char, new in zip(word, spelled, strict=True)]
     if not all(spelled):
         return None
     whole = "".join(map(str, spelled))
@@ -209,7 +231,7 @@ def _is_borrowed(runs: list[tuple[str, str]], pure: set[str]) -> bool:
     return not is_plain and "latin" not in pure and not pure.isdisjoint(script for script, _ in runs)
 
 
-def _means_symbols(runs: list[tuple[str, str]], pure: set[str], text: str) -> bool:
+def _means_symbols(runs: list[tuple[str, str]], around: _Around) -> bool:
     """Whether small Greek letters of a Latin word are symbols ('IFNγ', 'ρair', 'sinα') or of its own alphabet.
 
     They are not where another look-alike stands in the word that is no symbol. Alone they are a disguise only
@@ -220,7 +242,7 @@ def _means_symbols(runs: list[tuple[str, str]], pure: set[str], text: str) -> bo
     if not foreign <= _SYMBOLS.keys():
         return False
     latin = "".join(run for script, run in runs if script == "latin")
-    if "γ" in foreign or "greek" in pure or runs[0][0] != "latin" or _RARE_LATIN.search(text):
+    if "γ" in foreign or "greek" in around.pure or runs[0][0] != "latin" or around.has_rare_latin:
         return True
     if len(runs) < 3 or len(latin) < (_MIN_SMALL_LETTERS if latin.islower() else _MIN_TITLE_LETTERS):
         return True
