@@ -177,7 +177,6 @@ def test_dagster_records_a_check_for_every_expectation(ran: Ran) -> None:
     }
 
 
-@pytest.mark.faults
 def test_dagster_second_run_publishes_nothing_and_shows_the_stored_checks(ran: Ran) -> None:
     from dataset_pipeline.storage.warehouse import Warehouse
 

@@ -259,7 +259,7 @@ def test_dedup_equals_a_plain_loop(rows):
     assert verdicts(dedup.dedup_all(records, params(ngram=2, **SURE))) == reference(records, 0.6, 2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(ROW, min_size=1, max_size=24),
     st.sampled_from([2, 3, 200]),

@@ -228,7 +228,7 @@ TABLE = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(SOUP | st.binary(max_size=60), TABLE, DIALECT, SIZES, st.integers(1, 50), st.integers(4, 80),
        st.sampled_from(["utf-8", "utf-8", "cp1252", "ascii", "iso8859-1"]), st.booleans())  # fmt: skip
 def test_blocks_equal_records_on_any_bytes(
@@ -247,7 +247,7 @@ FIELD = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.lists(st.tuples(FIELD, FIELD), max_size=30), st.lists(st.sampled_from([b"\n", b"\r\n"]), min_size=30, max_size=30),
        st.lists(st.tuples(st.integers(0, 30), st.sampled_from([b"1\n", b"1,2,3\n", b"\n", b'"stray\n', b'x"y\n', b"\0,1\n",
                 b"\xff,1\n", b"a,b\n", b"1,2\r\r\n", b"\r\n", b'"a" b,1\n', b'5" x,1\n'])), max_size=3), SIZES)  # fmt: skip

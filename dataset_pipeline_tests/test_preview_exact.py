@@ -76,7 +76,6 @@ def test_a_looser_filter_tells_what_later_steps_make_of_what_comes_back_and_of_o
     assert said.way == "steps"
 
 
-@pytest.mark.faults
 def test_a_change_of_three_steps_brings_back_what_was_dropped_for_a_twin_that_goes(root):
     others = {
         "normalize": {"languages": ["en", "de"]},

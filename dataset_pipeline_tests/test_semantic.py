@@ -168,7 +168,7 @@ def test_semantic_equals_a_plain_loop(rows):
     assert verdicts(judged(records, params(threshold=0.9), Letters())) == reference(records, 0.9)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=16), st.sets(st.integers(2, 4)), st.booleans(), st.randoms())
 def test_semantic_days_stretches_and_row_order_change_nothing(rows, cuts, is_default, draw):
     records, encoder = frame_of(rows), None if is_default else Letters()

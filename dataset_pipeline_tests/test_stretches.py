@@ -150,7 +150,6 @@ def test_day_between_two_closed_gates_is_released_as_it_stands_and_leaves_no_tra
     assert_same(root, whole)
 
 
-@pytest.mark.faults
 def test_day_whose_first_gate_closed_does_not_hold_up_the_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
