@@ -11,13 +11,14 @@ import csv
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 from click.testing import CliRunner, Result
 
-from dataset_pipeline.cli.main import main
+from dataset_pipeline.cli.main import TRACEBACK, main
 
 _THINGS = ("printer", "invoice", "calendar", "garden pump", "ladder", "kettle", "bicycle", "window", "ticket", "camera", "harbour lamp", "violin")  # fmt: skip
 _PREDICATES = ("refuses to start on cold mornings", "deserves a brighter handle", "arrived without its manual", "works better than my neighbour hoped", "forgets which size I picked", "could learn to fold itself", "makes the whole office smile")  # fmt: skip
@@ -115,7 +116,9 @@ def make_project(
 def call(command: str, spec_path: Path | None = None, *arguments: str) -> Result:
     """Run a command in this process, as the shell would. An exception that is no exit is the test's failure."""
     named = ["--spec", str(spec_path)] if spec_path is not None else []
-    result = CliRunner().invoke(main, [command, *arguments, *named])
+    # A fault of ours is raised, and not told in words, unless a test looks at these.
+    faults = {TRACEBACK: os.environ.get(TRACEBACK, "1")}
+    result = CliRunner(env=faults).invoke(main, [command, *arguments, *named])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

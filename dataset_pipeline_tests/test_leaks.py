@@ -20,6 +20,7 @@ from dataset_pipeline import definitions
 from dataset_pipeline.assets import engine, metadata
 from dataset_pipeline.automation import webhook
 from dataset_pipeline.cli import asking
+from dataset_pipeline.cli.main import TRACEBACK
 from dataset_pipeline.errors import SpecError
 from dataset_pipeline.storage.locks import release_run_lock
 from dataset_pipeline.storage.sources import discover
@@ -203,6 +204,7 @@ def test_leaks_release_shows_ids_and_files_redacted(outcome: Outcome) -> None:
     manifest = json.loads((outcome.root / "releases/latest/manifest.json").read_text())
     uris = [entry["uri"] for entry in manifest["inputs"]]
     assert f"sources/inbox/[EMAIL_ADDRESS]_{FIRST}.jsonl" in uris and len(set(uris)) == len(uris)
+    assert f"sources/inbox/[EMAIL_ADDRESS]_{SECOND}.jsonl (2)" in uris
     assert set(provenance["uri"]) <= set(uris)
     assert provenance["license"].null_count() == 0
     sheet = manifest["spec"]["sources"][1]
@@ -224,6 +226,16 @@ def test_leaks_bad_file_is_named_redacted(copy: Outcome) -> None:
     assert copy.run("check", "check") == 2
     assert f"sources/inbox/[EMAIL_ADDRESS]_{LACKING}.jsonl: has no column 'text'" in copy.said["$ check"]
     assert leaking(copy, "$ ") == {}
+
+
+@pytest.mark.faults
+def test_leaks_release_made_again_is_the_same(outcome: Outcome, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(outcome.root, root, symlinks=True)
+    found = Outcome(root)
+    assert found.run("verify", "verify", "--rebuild") == 0
+    assert "every byte the same" in found.said["$ verify"] and "changed since" not in found.said["$ verify"]
+    assert leaking(found, "") == {}
 
 
 @pytest.mark.faults
@@ -265,11 +277,12 @@ def test_leaks_fault_in_a_command_tells_kind_and_place(
     copy: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "status_of", _raise)
+    monkeypatch.setenv(TRACEBACK, "")
     assert copy.run("status", "status") == 1
     said = copy.said["$ status"]
     assert "failed with a fault of its own: ValueError at test_leaks.py:" in said and "asking.py:" in said
     assert leaks.found_in(said) == set() and "Traceback" not in said
-    monkeypatch.setenv("DATASET_PIPELINE_TRACEBACK", "1")
+    monkeypatch.setenv(TRACEBACK, "1")
     with pytest.raises(ValueError, match="cannot cast"):
         call("status", copy.root / "dataset.yaml")
 

@@ -69,10 +69,10 @@ class _Group(click.Group):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone: click ends quietly
             full = disk_full(error)
-            if os.environ.get(TRACEBACK):
-                raise
             if isinstance(error, OSError):
                 words = f"{error.filename or 'a file'}: {error.strerror}. Check its path, its rights and the disk."
+            elif full is None and os.environ.get(TRACEBACK):
+                raise
             else:
                 words = f"dataset-pipeline: {fault_words(error)} {_REPORT_IT}"
             click.echo(_shown(str(full or words)), err=True)
