@@ -38,7 +38,7 @@ LONG_FILES = (
     "test_restore_guide", "test_drift", "test_dagster", "test_retention", "test_explain", "test_disk_full", "test_releases", "test_page",
     "test_diff", "test_rebuild", "test_sample", "test_cli", "test_no_test_group_trains", "test_erasure_gaps", "test_expectations_common",
     "test_real_releases", "test_real_banking77", "test_night_runs", "test_health", "test_standing", "test_status", "test_thirty_days",
-    "test_keeping", "test_preview_exact", "test_alarm", "test_arrivals",
+    "test_keeping", "test_preview_exact", "test_alarm", "test_arrivals", "test_leaks",
 )  # fmt: skip
 """Files of few tests that run whole projects: they begin first, so that no worker is left alone with one at the end."""
 

@@ -159,10 +159,13 @@ def test_version_of_one_function_raised_computes_that_function_alone(
         monkeypatch.setattr(module, function, counted)
 
     counting(pii, "_found", "pii")
-    counting(language, "_detected", "language")
-    monkeypatch.setattr(language, "VERSION", 2)
+    counting(language, "_found", "language")
+    now = language.VERSION
+    monkeypatch.setattr(language, "VERSION", now + 1)
     stale = small.status(small.open_project(root)).of(State.STALE)
-    assert {entry.step for entry in stale if "language 1 → 2" in entry.reasons} == {Step.NORMALIZE}
+    assert {entry.step for entry in stale if f"language {now} → {now + 1}" in entry.reasons} == {
+        Step.NORMALIZE
+    }
     outcomes = small.run_all(root, "raised")
     assert asked["pii"] == 0 and asked["language"] > 0
     assert computed["filter_records"] == computed["decontaminate"] == 0

@@ -42,10 +42,12 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     Step.FILTER: ("polars",),
     Step.NORMALIZE: (
         "ftfy",
+        "numpy",
         "phonenumbers",
         "polars",
         "presidio-analyzer",
         "py3langid",
+        "scipy",
         "spacy",
         "tldextract",
     ),

@@ -157,7 +157,9 @@ def build_arrivals(project: Project, night_job: dg.JobDefinition | Any) -> dg.Se
         try:
             now = Project(load_project(project.path).spec, project.path, project.state)
         except (PipelineError, OSError) as error:
-            return dg.SensorResult(skip_reason=f"Nothing was looked at: {shown(str(error))}", cursor=context.cursor)
+            return dg.SensorResult(
+                skip_reason=f"Nothing was looked at: {shown(str(error))}", cursor=context.cursor
+            )
         found = discover(now)
         due = freshness.due_day(now.spec.schedule.cron, clock.now())
         events = _watch_sources(context, now, freshness.freshness(now, found.files, due), due, cursor)

@@ -127,7 +127,7 @@ class Urls(PatternRecognizer):  # type: ignore[misc]
 
     PATTERNS = [  # noqa: RUF012 (Presidio's own form)
         Pattern("scheme", r"(?<![\w.])(?:https?|ftp)://[^\s<>\"'`{}|\\^\[\]]+", 0.9),
-        Pattern("host", rf"(?<![\w@./\\-])(?:{_LABEL}\.)+[^\W\d_]{{2,18}}(?::\d{{2,5}})?(?:[/?#][^\s<>\"'`{{}}|\\^\[\]]*)?(?![\w@(-])", 0.5),
+        Pattern("host", rf"(?<![\w@./\\-])(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,18}}(?::\d{{2,5}})?(?:[/?#][^\s<>\"'`{{}}|\\^\[\]]*)?(?![\w@(-])", 0.5),
     ]  # fmt: skip
 
     def __init__(self) -> None:

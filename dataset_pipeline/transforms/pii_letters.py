@@ -15,7 +15,7 @@ from dataset_pipeline.transforms.pii_context import stop_words
 from dataset_pipeline.transforms.pii_names import NEVER_ALONE, ORDINARY_WORDS
 
 _WORDS = re.compile(r"[^\W\d_]+")
-_FIRST_WORD = re.compile(r"[ \t>*\"'\u201c(]*([^\W\d_]+)")
+_FIRST_WORD = re.compile(r"[ \t>*\"'\u201c(]{0,12}([^\W\d_]{1,24})(?![^\W\d_])")
 _HI = re.compile(r"hi+|hey+")
 _DASHES = re.compile(r"[ \t>]*[-\u2013\u2014~]")
 _BLANKS = re.compile(r"\s*")
