@@ -100,7 +100,7 @@ PHONE_BEFORE = re.compile(
     r"phones?|telephone|tel|cell(?:phone)?|mobile|mob|call|ring|dial|whatsapp|sms|fax|hotline|landline|"
     r"telefon|handy|ph|text|txt|text\s+messages?|mobil|rückruf|t[eé]l[eé](?:fono|phone)|m[oó]vil|portable|"
     r"ll[aá]m\w{1,6}(?:\s+al?)?|(?:ri)?chiam\w{1,6}(?:\s+al)?|n[uú]mero(?:\s+\w+){0,2}\s+es(?:\s+el)?|callback|appele[rz](?:-(?:moi|nous))?(?:\s+(?:au|le))?)(?:_?(?:no|nr|number))?\b\.?"
-    r"(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|to|from|under|unter|via|au|al|please)\b\.?)*"
+    r"(?:\s+(?:me|us|him|her|them|back|numbers?|no|nr|is|was|at|on|to|from|under|unter|via|au|al|please)\b\.?)*"  # spellchecker:disable-line
     r"[\"'\\]*\s*[:#=]*\s*[\"'\\]*$",
     re.IGNORECASE,
 )

@@ -61,7 +61,7 @@ ORDINARY_WORDS = frozenset(
 
 _OPENING = " \t\"'([*-\u201c\u2018"
 _SENTENCE_ENDS = ".!?:\n\u2026"
-_WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "ß": "ss"}
+_WRITTEN_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "ß": "ss"}  # spellchecker:disable-line
 _VARIED = re.compile("['\u2019()\"äöüøåßÄÖÜØÅ]")
 _BETWEEN = r"(?:[ \t\r\n\u00a0]+|[._-])"
 _INITIAL = re.compile(r"(?<!\w)([^\W\d_])\.?[ \t]*$")
