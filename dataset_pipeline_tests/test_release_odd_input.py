@@ -39,7 +39,7 @@ WORDS = " ".join("".join(chr(97 + int(digit)) for digit in str(n)) for n in rang
 MILLION = f"A long story of 🙂 and שלום: {WORDS[:999_971]}."
 ODD = {
     "Smile 👩‍👩‍👧‍👦 with a flag 🏳️‍🌈 in one message.": None,
-    "Hebrew שלום עולם stands \u202ein this\u202c message \u2067as it is\u2069.": "Hebrew שלום עולם stands in this message as it is.",
+    "Hebrew שלום עולם stands \u202ein this\u202c message \u2067as it is\u2069.": "Hebrew שלום עולם stands in this message \u2067as it is\u2069.",
     "Arabic مرحبا بالعالم stands in this message, with 123.": None,
     "One line\u2028and another\u2029and a third.": "One line\nand another\nand a third.",
     '=HYPERLINK("x") is the formula that this message is about.': None,

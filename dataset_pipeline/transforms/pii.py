@@ -31,7 +31,7 @@ from dataset_pipeline.transforms.pii_formats import (
     iban_spans,
 )
 from dataset_pipeline.transforms.pii_names import find_names
-from dataset_pipeline.transforms.pii_view import plain_view
+from dataset_pipeline.transforms.pii_view import meant, plain_view
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
@@ -71,15 +71,16 @@ def possible_entities(text: str) -> frozenset[str]:
         possible.add("EMAIL_ADDRESS")
     if ("::" in text or text.count(":") >= 6) and _COLONS.search(text):
         possible.add("IP_ADDRESS")
+    if ("." in text or "://" in text) and _HOST.search(text):
+        possible.add("URL")
     if _DIGIT.search(text):
+        text = text.replace("_", " ")  # as numbers are searched
         if SEVEN_DIGITS_ON_LINES.search(text):
             possible |= {"PHONE_NUMBER", "CREDIT_CARD", "US_SSN"}
         if _DOTTED_QUAD.search(text):
             possible.add("IP_ADDRESS")
         if iban_spans(text):
             possible.add("IBAN_CODE")
-    if ("." in text or "://" in text) and _HOST.search(text):
-        possible.add("URL")
     return frozenset(possible)
 
 
@@ -95,7 +96,7 @@ def find_pii(texts: list[str], params: Pii, memo: Memo = direct) -> list[list[Fi
     placeholders, and what the spec says is nobody's, are left alone. Equal texts are searched once.
     """
     allowed = frozenset(params.entities) - {"PERSON"}
-    possible = {text: tuple(sorted(allowed & possible_entities(plain_view(text)))) for text in set(texts)}
+    possible = {text: tuple(sorted(allowed & _possible(text))) for text in set(texts)}
     searched = pl.Series(
         "text", sorted(text for text, entities in possible.items() if entities), dtype=pl.String
     )
@@ -112,6 +113,13 @@ def find_pii(texts: list[str], params: Pii, memo: Memo = direct) -> list[list[Fi
         for text, row in zip(searched, rows, strict=True)
     }
     return [found.get(text, []) for text in texts]
+
+
+def _possible(text: str) -> frozenset[str]:
+    """`possible_entities` of a text as it is written and as it is meant."""
+    found = possible_entities(plain_view(text))
+    read = meant(text)
+    return found if read is None else found | possible_entities(plain_view(read.text))
 
 
 def _as_finding(row: dict[str, Any]) -> Finding:

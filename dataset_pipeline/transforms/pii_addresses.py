@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any
 
 import tldextract
 from presidio_analyzer import Pattern, PatternRecognizer, RecognizerResult
@@ -25,8 +24,8 @@ from dataset_pipeline.transforms.pii_formats import (
     VERSION_BEFORE,
     plain_address,
 )
-from dataset_pipeline.transforms.pii_found import words_before
-from dataset_pipeline.transforms.pii_view import plain_view
+from dataset_pipeline.transforms.pii_found import ReadTwice, words_before
+from dataset_pipeline.transforms.pii_view import number_view, plain_view
 
 
 @lru_cache(maxsize=1)
@@ -36,7 +35,7 @@ def _suffixes() -> tldextract.TLDExtract:
 
 
 _LOCAL = r"[\w+](?:[\w+&%~-]|[.'](?=[\w+&%~.-])){0,63}"
-_LABEL = r"\w{1,63}(?:-+\w{1,63})*"
+_LABEL = r"[^\W_]{1,63}(?:-+[^\W_]{1,63})*"
 _ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\$")
 
 
@@ -44,7 +43,7 @@ _INNER_SUFFIXES = (".example", ".local", ".internal", ".intranet", ".corp", ".la
 """Of hosts that no public list knows."""
 
 
-class Emails(EmailRecognizer):  # type: ignore[misc]
+class Emails(ReadTwice, EmailRecognizer):  # type: ignore[misc]
     """E-mail addresses under a public suffix, by the suffix list that is part of tldextract.
 
     The @ may be written as in a link, in JSON or in a page, be followed by the end of a line, or be spelled in
@@ -53,18 +52,16 @@ class Emails(EmailRecognizer):  # type: ignore[misc]
     """
 
     PATTERNS = [  # noqa: RUF012 (Presidio's own form)
-        Pattern("address", rf"{_LOCAL}(?:{BROKEN_AT}|{ENCODED_AT}){_LABEL}(?:\.{_LABEL})+\b", 0.5),
-        Pattern("spelled", rf"{_LOCAL}{SPELLED_AT}{_LABEL}(?:(?:\.|{SPELLED_DOT}){_LABEL})+\b", 0.5),
+        Pattern("address", rf"{_LOCAL}(?:{BROKEN_AT}|{ENCODED_AT}){_LABEL}(?:\.{_LABEL})+(?![^\W_])", 0.5),
+        Pattern("spelled", rf"{_LOCAL}{SPELLED_AT}{_LABEL}(?:(?:\.|{SPELLED_DOT}){_LABEL})+(?![^\W_])", 0.5),
     ]
 
     def __init__(self) -> None:
         super().__init__(name="emails")
 
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[RecognizerResult]:
+    def search(self, text: str) -> list[RecognizerResult]:
         view = plain_view(text)
-        results: list[RecognizerResult] = super().analyze(view, entities, nlp_artifacts, regex_flags)
+        results: list[RecognizerResult] = PatternRecognizer.analyze(self, view, self.supported_entities)
         for result in results:
             # The letter of an escape, as in a string of JSON, is no part of the address behind it.
             if view[result.start] in "nrt" and _ESCAPED.search(view[max(0, result.start - 8) : result.start]):
@@ -76,7 +73,7 @@ class Emails(EmailRecognizer):  # type: ignore[misc]
         return bool(_suffixes()(host).fqdn) or host.lower().endswith(_INNER_SUFFIXES)
 
 
-class Ips(IpRecognizer):  # type: ignore[misc]
+class Ips(ReadTwice, IpRecognizer):  # type: ignore[misc]
     """IP addresses of machines on a network.
 
     Not found: versions (a word such as 'version' before, a suffix such as '-rc1' or a fifth number
@@ -94,11 +91,9 @@ class Ips(IpRecognizer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(name="ips")
 
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[RecognizerResult]:
-        view = plain_view(text)
-        results = super().analyze(view, entities, nlp_artifacts, regex_flags)
+    def search(self, text: str) -> list[RecognizerResult]:
+        view = number_view(text)
+        results = PatternRecognizer.analyze(self, view, self.supported_entities)
         return [result for result in results if self._is_address(view, result)]
 
     def _is_address(self, text: str, result: RecognizerResult) -> bool:
@@ -118,7 +113,7 @@ class Ips(IpRecognizer):  # type: ignore[misc]
         return True
 
 
-class Urls(PatternRecognizer):  # type: ignore[misc]
+class Urls(ReadTwice, PatternRecognizer):  # type: ignore[misc]
     """Addresses of pages: with a scheme, with www, or a host under a public suffix.
 
     A host alone reads like a file's name or an attribute in code (`sys.pa`, `main.py`, `java.io`): it counts under
@@ -138,12 +133,10 @@ class Urls(PatternRecognizer):  # type: ignore[misc]
             context=["website", "site", "url", "link"],
         )
 
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[RecognizerResult]:
+    def search(self, text: str) -> list[RecognizerResult]:
         view = plain_view(text)
         results = []
-        for result in super().analyze(view, entities, nlp_artifacts, regex_flags):
+        for result in PatternRecognizer.analyze(self, view, self.supported_entities):
             written = _trimmed_url(view[result.start : result.end])
             result.end = result.start + len(written)
             if "://" in written or self._is_host(written):

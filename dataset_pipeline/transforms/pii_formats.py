@@ -116,7 +116,7 @@ PHONE_KIND_AFTER = re.compile(r"(?:-|\s?\()(?:fax|phone|tel|mobile|cell|office|h
 
 # Cards ------------------------------------------------------------------------------------------------
 
-CARD_RUN = re.compile(rf"(?<![\w.,+-])[0-9]{{2,19}}(?:{_GAP}[0-9]{{1,19}}){{0,30}}(?!\w)")
+CARD_RUN = re.compile(rf"(?<!\w)(?<!\d[.,-])(?<![+])[0-9]{{2,19}}(?:{_GAP}[0-9]{{1,19}}){{0,30}}(?!\w)")
 CARD_LENGTHS: tuple[tuple[re.Pattern[str], frozenset[int]], ...] = tuple(
     (re.compile(prefix), frozenset(sizes))
     for prefix, sizes in (
@@ -152,6 +152,8 @@ def is_card_run(run: str) -> bool:
     """Whether groups of digits are separated as on a card: all alike, and at most one line ends between them."""
     gaps = re.findall(r"[^0-9]+", run)
     broken = [gap for gap in gaps if "\n" in gap]
+    if len(broken) == len(gaps) == 3 and re.fullmatch(r"\d{4}(?:\s+\d{4}){3}", run):
+        return True  # a group a line
     if len(broken) > 1 or len({gap for gap in gaps if "\n" not in gap}) > 1:
         return False
     return not broken or all(sum(map(str.isdigit, part)) >= MIN_ON_A_LINE for part in run.split(broken[0]))

@@ -6,6 +6,8 @@ from typing import Any
 
 from presidio_analyzer import AnalysisExplanation, RecognizerResult
 
+from dataset_pipeline.transforms.pii_view import meant
+
 BEFORE_CHARS = 48
 """How far back the words are read that say what a number is: a noun, 'number', 'is', punctuation."""
 
@@ -27,3 +29,22 @@ def finding_of(recognizer: Any, span: tuple[int, int], score: float) -> Recogniz
             RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
         },
     )
+
+
+class ReadTwice:
+    """A recognizer that searches a text as it is written, and as it is meant where that differs."""
+
+    def search(self, text: str) -> list[RecognizerResult]:
+        raise NotImplementedError
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
+    ) -> list[RecognizerResult]:
+        results = self.search(text)
+        if (read := meant(text)) is not None:
+            known = {(result.start, result.end) for result in results}
+            for result in self.search(read.text):
+                result.start, result.end = read.written(result.start, result.end)
+                if (result.start, result.end) not in known:
+                    results.append(result)
+        return results

@@ -30,7 +30,7 @@ from dataset_pipeline.transforms.pii_formats import (
     SSN_SHAPE,
     WITHIN_PHONE,
 )
-from dataset_pipeline.transforms.pii_found import BEFORE_CHARS, finding_of, words_before
+from dataset_pipeline.transforms.pii_found import BEFORE_CHARS, ReadTwice, finding_of, words_before
 from dataset_pipeline.transforms.pii_view import plain_view
 
 _TOO_LONG = re.compile(r"\D*[1-9](?:\D*\d){15}")
@@ -60,7 +60,7 @@ class _Matcher(phonenumbers.PhoneNumberMatcher):
         return None
 
 
-class Phones(PhoneRecognizer):  # type: ignore[misc]
+class Phones(ReadTwice, PhoneRecognizer):  # type: ignore[misc]
     """Phone numbers, scored by how much they are written like one.
 
     Found are: what libphonenumber calls valid in one of the regions; +… where it is possible anywhere;
@@ -77,15 +77,12 @@ class Phones(PhoneRecognizer):  # type: ignore[misc]
 
     def __init__(self, regions: tuple[str, ...]) -> None:
         super().__init__(name="phones", supported_regions=regions)
-        # Whether there is a phone at all is asked first, and then how sure it is: eight regions are searched once.
-        self._last: tuple[str, list[tuple[tuple[int, int], float]]] = ("", [])
 
-    def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
-        if self._last[0] != text:
-            view = plain_view(text)
-            spans = self._spans(view)
-            self._last = (text, spans + self._broken(view, [span for span, _ in spans]))
-        return [finding_of(self, span, score) for span, score in self._last[1]]
+    def search(self, text: str) -> list[RecognizerResult]:
+        view = plain_view(text)
+        spans = self._spans(view)
+        spans += self._broken(view, [span for span, _ in spans])
+        return [finding_of(self, span, score) for span, score in spans]
 
     def _broken(self, text: str, known: list[tuple[int, int]]) -> list[tuple[tuple[int, int], float]]:
         """Phones within which a line ends: as if it were a blank, where what stands before it begins like a phone."""

@@ -8,9 +8,8 @@ it inside a function.
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from presidio_analyzer import EntityRecognizer, Pattern, RecognizerResult
+from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, RecognizerResult
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, IbanRecognizer, UsSsnRecognizer
 
 from dataset_pipeline.transforms.pii_addresses import Emails, Ips, Urls
@@ -26,12 +25,12 @@ from dataset_pipeline.transforms.pii_formats import (
     is_issued,
     passes_luhn,
 )
-from dataset_pipeline.transforms.pii_found import finding_of, words_before
+from dataset_pipeline.transforms.pii_found import ReadTwice, finding_of, words_before
 from dataset_pipeline.transforms.pii_phones import Phones
-from dataset_pipeline.transforms.pii_view import plain_view
+from dataset_pipeline.transforms.pii_view import number_view
 
 
-class Cards(CreditCardRecognizer):  # type: ignore[misc]
+class Cards(ReadTwice, CreditCardRecognizer):  # type: ignore[misc]
     """Payment cards: 12 to 19 digits in one run or in usual groups that pass Luhn.
 
     With the prefix and length of an issuer the score is 1.0, else 0.3: a context word decides; so it does for rare
@@ -46,11 +45,9 @@ class Cards(CreditCardRecognizer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(name="cards")
 
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[RecognizerResult]:
+    def search(self, text: str) -> list[RecognizerResult]:
         results = []
-        for run in CARD_RUN.finditer(plain_view(text)):
+        for run in CARD_RUN.finditer(number_view(text)):
             groups = list(re.finditer(r"[0-9]+", run.group()))
             position = 0
             while position < len(groups):
@@ -80,35 +77,35 @@ class Cards(CreditCardRecognizer):  # type: ignore[misc]
                 continue
             if "\n" not in written[last] and has_card_groups(lengths):
                 return last
+            if written[last].count("\n") > 1 and (first > 0 or last < len(groups) - 1):
+                continue  # of a longer column of numbers
             is_written_oddly = has_card_groups(lengths) or has_rare_card_groups(lengths)
             if is_written_oddly and COMMON_CARD.fullmatch(digits):
                 return last
         return None
 
 
-class Ibans(IbanRecognizer):  # type: ignore[misc]
+class Ibans(ReadTwice, IbanRecognizer):  # type: ignore[misc]
     """IBANs in either case, compact or in groups: country, its length, check digits (ISO 7064 mod 97)."""
 
     def __init__(self) -> None:
         super().__init__(name="ibans")
 
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[RecognizerResult]:
-        return [finding_of(self, span, EntityRecognizer.MAX_SCORE) for span in iban_spans(plain_view(text))]
+    def search(self, text: str) -> list[RecognizerResult]:
+        return [finding_of(self, span, EntityRecognizer.MAX_SCORE) for span in iban_spans(number_view(text))]
 
 
 GAPS_SCORE = 0.2
 
 
-class Ssns(UsSsnRecognizer):  # type: ignore[misc]
+class Ssns(ReadTwice, UsSsnRecognizer):  # type: ignore[misc]
     """US social security numbers: 3-2-4 with hyphens; with dots or spaces where the text speaks of them (a form or a table
     names them once), nine bare digits only beside a context word. Presidio's own rules say which are never issued."""
 
     PATTERNS = [  # noqa: RUF012 (Presidio's own form)
-        Pattern("hyphens", r"(?<![\w.+-])[0-9]{3}-\n?[0-9]{2}-\n?[0-9]{4}(?![\w-])", 0.5),
-        Pattern("gaps", r"(?<![\w.+-])[0-9]{3}([ .])[0-9]{2}\1[0-9]{4}(?![\w-])", GAPS_SCORE),
-        Pattern("run", r"(?<![\w.+-])[0-9]{9}(?![\w-])", 0.05),
+        Pattern("hyphens", r"(?<![^\W_])(?<![.+-])[0-9]{3}-\n?[0-9]{2}-\n?[0-9]{4}(?![\w-])", 0.5),
+        Pattern("gaps", r"(?<![^\W_])(?<![.+-])[0-9]{3}([ .])[0-9]{2}\1[0-9]{4}(?![\w-])", GAPS_SCORE),
+        Pattern("run", r"(?<![^\W_])(?<![.+-])[0-9]{9}(?![\w-])", 0.05),
     ]
     CONTEXT = ["social", "socials", "ssn", "ssns"]  # noqa: RUF012
     TOLD = re.compile(r"(?<![^\W_])ssns?(?![^\W_])|\bsocial security\b|\bsocials\b", re.IGNORECASE)
@@ -116,11 +113,9 @@ class Ssns(UsSsnRecognizer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(name="ssns")
 
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[RecognizerResult]:
-        view = plain_view(text)
-        results = super().analyze(view, entities, nlp_artifacts, regex_flags)
+    def search(self, text: str) -> list[RecognizerResult]:
+        view = number_view(text)
+        results = PatternRecognizer.analyze(self, view, self.supported_entities)
         is_told = any(result.score > GAPS_SCORE for result in results) or self.TOLD.search(view)
         for result in results:
             if result.score == GAPS_SCORE and is_told:

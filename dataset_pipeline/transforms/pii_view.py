@@ -1,12 +1,15 @@
-"""How a text is looked at when personal data is searched: every character in its plain form, place for place.
+"""How a text is looked at when personal data is searched: in plain characters, place for place, and as it is meant.
 
-Lives here: digits of any script, wide and mathematical letters, dashes and blanks as ASCII. Keep out: what is searched
-for, and what is stored: a finding's place is the same in the text itself.
+Lives here: digits of any script, wide and mathematical letters, dashes and blanks as ASCII; escapes. Keep out: what is searched
+for, and what is stored: a finding's place is always that in the text itself.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
 
 _COMPATIBLE = ("<wide>", "<narrow>", "<small>", "<font>")
 """Unicode's tags of letters, digits and signs that differ from the plain one by their looks alone."""
@@ -40,3 +43,74 @@ _PLAIN = _Plain()
 def plain_view(text: str) -> str:
     """`text` with digits of any script, wide letters, dashes and blanks as ASCII; as many characters, each at its place."""
     return text if text.isascii() else text.translate(_PLAIN)
+
+
+_HIDDEN = re.compile(
+    "[\u00ad\u034f\u200b-\u200f\u2060-\u2064\u20e3\ufe00-\ufe0f\ufeff]|[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u24ea]"
+)
+_ESCAPE = re.compile(
+    r"%[0-9A-Fa-f]{2}|\\+u00[0-7][0-9A-Fa-f]|&#(?:x0*[2-7][0-9A-Fa-f]|0*(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6]));"
+)
+_WRITTEN = re.compile(rf"{_ESCAPE.pattern}|{_HIDDEN.pattern}|(?<=\d)\+(?=\d)")
+"""In links a blank is written as + as well."""
+
+
+class Meant(NamedTuple):
+    """A text as a machine or a reader takes it: `text`, and of each of its characters the place where it is written."""
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+
+    def written(self, start: int, end: int) -> tuple[int, int]:
+        """Where characters `start` to `end` of `text` are written."""
+        return self.starts[start], self.ends[end - 1]
+
+
+@lru_cache(maxsize=16)
+def meant(text: str) -> Meant | None:
+    """`text` with ASCII that is escaped (as in links, JSON, pages) as it is meant, raised and circled digits as digits, and
+    without characters that show nothing; None where it holds none of these."""
+    may_be_escaped = "%" in text or "\\u" in text or "&#" in text
+    if not may_be_escaped and (text.isascii() or _HIDDEN.search(text) is None):
+        return None
+    chars: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    position = 0
+    for match in _WRITTEN.finditer(text):
+        chars += text[position : match.start()]
+        starts += range(position, match.start())
+        ends += range(position + 1, match.start() + 1)
+        if char := _of_escape(match.group()):
+            chars.append(char)
+            starts.append(match.start())
+            ends.append(match.end())
+        position = match.end()
+    if position == 0:
+        return None
+    chars += text[position:]
+    starts += range(position, len(text))
+    ends += range(position + 1, len(text) + 1)
+    return Meant("".join(chars), starts, ends)
+
+
+def _of_escape(written: str) -> str:
+    """The character that is meant; none for one that shows nothing."""
+    if written == "+":
+        return " "
+    if written[0] == "%":
+        point = int(written[1:], 16)
+    elif written[0] == "\\":
+        point = int(written[-4:], 16)
+    elif written[0] == "&":
+        point = int(written[3:-1], 16) if written[2] in "xX" else int(written[2:-1])
+    else:
+        digit = unicodedata.digit(written, None)
+        return "" if digit is None else str(digit)
+    return chr(point) if 0x20 <= point < 0x7F else " "
+
+
+def number_view(text: str) -> str:
+    """`plain_view`, with gaps for underscores: they stand around numbers as in `_4111_` and `user_4111_old`."""
+    return plain_view(text).replace("_", " ")
