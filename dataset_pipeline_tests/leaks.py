@@ -103,6 +103,14 @@ FORMS: dict[str, Callable[[str], str]] = {
     "table": lambda text: f"| who | {text} | yes |",
     "markup": lambda text: f"<who>{text}</who> and **{text}**",
     "pairs": lambda text: f"who={text};n=1",
+    "escaped signs": lambda text: "".join(c if c.isalnum() else f"\\u{ord(c):04x}" for c in text),
+    "link, all of it": lambda text: "https://example.com/?who=" + "".join(f"%{ord(c):02X}" for c in text),
+    "emphasis": lambda text: f"_{text}_",
+    "underscores": lambda text: f"user_{text}_old",
+    "csv": lambda text: f"a,{text},b",
+    "variants": lambda text: f"{text[:3]}\ufe0f{text[3:]}",
+    "keycaps": lambda text: "".join(f"{c}\ufe0f\u20e3" if c.isdigit() else c for c in text),
+    "circled": lambda text: "".join(chr(0x2460 + int(c) - 1) if c in "123456789" else c for c in text),
 }
 """Word to how a value is written. What the recognizers do not find yet is not among them."""
 
