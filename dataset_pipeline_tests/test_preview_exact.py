@@ -81,6 +81,8 @@ def test_a_change_of_three_steps_brings_back_what_was_dropped_for_a_twin_that_go
         "normalize": {"languages": ["en", "de"]},
         "decontaminate": {**small._spec()["decontaminate"], "suspects": "drop", "min_coverage": 0.9},
     }
+    small.write_spec(root, LOOSE)
+    small.run_all(root)
     said = told(root, {**TIGHT, **others})
     assert said.way == "steps"
     assert said.changed == ("filter", "normalize", "decontaminate")
