@@ -203,7 +203,7 @@ PROSE, FEW, CODE = "Wo ist das da", "Wo ist das", "x=wo;y=das"
     ("text", "told", "expected"),
     [
         pytest.param(PROSE, Told("de", 0.9, 0.001), True, id="all_bars_passed"),
-        pytest.param(PROSE, Told("de", 0.9, 0.01), False, id="evidence_too_small"),
+        pytest.param(PROSE, Told("de", 0.9, 0.02), False, id="evidence_too_small"),
         pytest.param(FEW, Told("de", 0.9, 0.001), False, id="evidence_too_small_for_three_words"),
         pytest.param(FEW, Told("de", 0.9, 0.0001), True, id="three_words_with_large_evidence"),
         pytest.param(PROSE * 20, Told("de", 0.9, 0.006), True, id="the_same_odds_of_more_letters"),

@@ -69,10 +69,10 @@ def test_normalize_foreign_prompt_names_rule_value_and_threshold() -> None:
         "value": row["prompt_spec_probability"],
         "min_odds": 10.0,
         "odds": None,  # of a probability of nothing
-        "min_evidence": 17.0,
+        "min_evidence": 14.0,
         "evidence": detail["evidence"],
     }
-    assert detail["evidence"] > 17
+    assert detail["evidence"] > 14
     assert row["detail"] == json.dumps(detail, sort_keys=True, separators=(",", ":"))
     assert row["prompt_language"] == "de"
 

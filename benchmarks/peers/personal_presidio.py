@@ -40,7 +40,7 @@ def work(task: dict[str, Any], watch: common.Watch) -> dict[str, Any]:
     analyzer = engine()
     # Names need a model: without one the engine has no recognizer for them.
     entities = [entity for entity in task["entities"] if entity != "PERSON"]
-    for text in common.WARM_UP:
+    for text in [*common.WARM_UP, *texts[: common.WARM_TEXTS]]:
         analyzer.analyze(text, language="en", entities=entities)
     with watch:
         found = [analyzer.analyze(text, language="en", entities=entities) for text in texts]

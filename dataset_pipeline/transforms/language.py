@@ -36,16 +36,15 @@ MIN_ODDS = 10.0
 """How much likelier another language must be. Code, names and lists of words are a little like many languages: that
 lowers the spec's probability without speaking for another one."""
 
-MIN_EVIDENCE = 17.0
-"""Natural logarithm of how much likelier the letters of a text are in another language than in the spec's: 24 million
+MIN_EVIDENCE = 14.0
+"""Natural logarithm of how much likelier the letters of a text are in another language than in the spec's: a million
 to one. The model holds its probabilities back by the root of a text's bytes; evidence is not held back, so one bar
-serves short and long texts. Measured on runs of words cut from English support messages: it is reached by at most
-.06 % of them, whether of one word or of eight; odds of ten are reached by 2.5 % of single words and by none of eight."""
+serves short and long texts. Measured with bars from 13 to 17: from 99.54 to 99.43 % of foreign sentences are caught,
+and 4 to 1 of 36,766 English support messages lost."""
 
 FEW_WORDS = 3
 MIN_EVIDENCE_FEW_WORDS = 22.0
-"""Of up to FEW_WORDS words: names, loan words and greetings look foreign. Measured: 3 of 4,752 such English texts reach
-it, 17 reach MIN_EVIDENCE."""
+"""Of up to FEW_WORDS words: names, loan words and greetings look foreign."""
 
 MIN_ODDS_NOT_PROSE = 100.0
 """Of code, numbers and lists of names, whose evidence adds up without being a language's."""

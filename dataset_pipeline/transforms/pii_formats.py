@@ -13,6 +13,7 @@ _PHONE_GAP = r"[-x ().\[\]/~\u2053\u223c\u30fc]"
 SEVEN_DIGITS = re.compile(rf"\d(?:{_PHONE_GAP}{{0,4}}\d){{6}}")
 """Every phone has seven digits with small gaps: shorter ones are extensions and short codes, and lead to
 no person. Cards and social security numbers have more, with smaller gaps."""
+DIGITS_WITH_GAPS = re.compile(rf"\d(?:{_PHONE_GAP}{{0,4}}\d){{6,}}")
 SEVEN_DIGITS_ON_LINES = re.compile(rf"\d(?:(?:{_PHONE_GAP}|[\t\r\n>]){{0,6}}\d){{6}}")
 """The same where lines end within the number."""
 

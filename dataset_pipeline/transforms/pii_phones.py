@@ -17,6 +17,7 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 from dataset_pipeline.transforms.pii_formats import (
     DATE,
     DECIMAL,
+    DIGITS_WITH_GAPS,
     DOTTED_QUAD,
     EXPRESSION,
     NUMBERED_THING_BEFORE,
@@ -58,6 +59,19 @@ class _Matcher(phonenumbers.PhoneNumberMatcher):
         if (_WITH_COUNTRY.match(candidate) is not None) != self.is_national:
             return super()._parse_and_verify(candidate, offset)
         return None
+
+
+def _digits_of(text: str) -> list[tuple[int, int]]:
+    """The parts of a text that hold seven digits with small gaps, and what stands around them: libphonenumber reads no others,
+    ten times each. An extension, and the sign before a number, are within BEFORE_CHARS of it."""
+    parts: list[tuple[int, int]] = []
+    for run in DIGITS_WITH_GAPS.finditer(text):
+        begin, end = max(0, run.start() - BEFORE_CHARS), run.end() + BEFORE_CHARS
+        if parts and begin < parts[-1][1]:
+            parts[-1] = (parts[-1][0], end)
+        else:
+            parts.append((begin, end))
+    return parts
 
 
 class Phones(ReadTwice, PhoneRecognizer):  # type: ignore[misc]
@@ -104,14 +118,16 @@ class Phones(ReadTwice, PhoneRecognizer):  # type: ignore[misc]
 
     def _spans(self, text: str) -> list[tuple[tuple[int, int], float]]:
         best: dict[tuple[int, int], float] = {}
-        for region in self.supported_regions:
-            for match in _Matcher(text, region, Leniency.VALID):
-                span = (match.start, match.end)
-                best[span] = max(self._score(text, match, region), best.get(span, 0.0))
-        for leniency in (Leniency.VALID, Leniency.POSSIBLE):
-            for match in _Matcher(text, None, leniency):
-                if leniency == Leniency.VALID or self._is_international(match.raw_string):
-                    best[match.start, match.end] = 0.75
+        for begin, end in _digits_of(text):
+            part = text[begin:end]
+            for region in self.supported_regions:
+                for match in _Matcher(part, region, Leniency.VALID):
+                    span = (begin + match.start, begin + match.end)
+                    best[span] = max(self._score(text, span[0], match, region), best.get(span, 0.0))
+            for leniency in (Leniency.VALID, Leniency.POSSIBLE) if "+" in part else ():
+                for match in _Matcher(part, None, leniency):
+                    if leniency == Leniency.VALID or self._is_international(match.raw_string):
+                        best[begin + match.start, begin + match.end] = 0.75
         for run in PHONE_RUN.finditer(text):
             before, is_grouped = words_before(text, run.start()), not run.group().isdigit()
             is_named = PHONE_KIND_AFTER.match(text, run.end()) or (
@@ -123,9 +139,9 @@ class Phones(ReadTwice, PhoneRecognizer):  # type: ignore[misc]
                 best[run.span()] = max(0.6, best.get(run.span(), 0.0))
         return [(span, score) for span, score in sorted(best.items()) if score > 0]
 
-    def _score(self, text: str, match: phonenumbers.PhoneNumberMatch, region: str) -> float:
+    def _score(self, text: str, start: int, match: phonenumbers.PhoneNumberMatch, region: str) -> float:
         raw = match.raw_string
-        if self._is_other(raw) or NUMBERED_THING_BEFORE.search(words_before(text, match.start)):
+        if self._is_other(raw) or NUMBERED_THING_BEFORE.search(words_before(text, start)):
             return 0.0
         groups = re.findall(r"\d+", raw)
         if groups[0].startswith("00"):
