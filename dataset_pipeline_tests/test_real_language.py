@@ -59,7 +59,7 @@ def test_real_language_english_support_questions_are_kept() -> None:
 @pytest.mark.parametrize(
     ("kind", "most"),
     [
-        ("tweets", 0.0015), ("conversations", 0.0004), ("instructions", 0.0015), ("word problems", 0.0),
+        ("tweets", 0.003), ("conversations", 0.0004), ("instructions", 0.0015), ("word problems", 0.0),
         ("hate test cases", 0.0), ("news", 0.0015), ("code tasks", 0.002), ("code", 0.002), ("addresses", 0.03),
     ],
 )  # fmt: skip
@@ -70,7 +70,7 @@ def test_real_language_english_of_other_kinds_is_kept(kind: str, most: float) ->
 
 def test_real_language_foreign_sentences_are_caught() -> None:
     foreign = [text for text in told() if text.language != "en"]
-    assert share([text.text for text in foreign], ("en",)) >= 0.99
+    assert share([text.text for text in foreign], ("en",)) >= 0.994
     assert share([text.text for text in short(foreign)], ("en",)) >= 0.98
 
 
