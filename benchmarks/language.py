@@ -8,7 +8,6 @@ Lives here: what is counted, the tables. Keep out: the texts (`language_texts`),
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 import tempfile
@@ -154,23 +153,11 @@ def languages_table(told: dict[str, Any]) -> str:
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.language", description=(__doc__ or "").splitlines()[0]
-    )
-    data = os.environ.get(runners.DATA_VARIABLE)
-    parser.add_argument(
-        "--data", type=Path, default=data, required=data is None, help="folder of the shared sets"
-    )
+    parser = runners.options("language", __doc__)
     parser.add_argument(
         "--texts", type=int, default=TEXTS, help="of each set that peers read, at most (default: 3000)"
     )
-    parser.add_argument("--results", type=Path, default=runners.RESULTS)
-    found = parser.parse_args(given)
-    if not found.data.is_dir():
-        parser.error(
-            f"{found.data} is no folder: --data or {runners.DATA_VARIABLE} names the folder of the shared sets"
-        )
-    return found
+    return runners.given_to(parser, given)
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -7,7 +7,6 @@ cleans (`peers/`).
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 import tempfile
@@ -66,23 +65,11 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.texts", description=(__doc__ or "").splitlines()[0]
-    )
-    data = os.environ.get(runners.DATA_VARIABLE)
-    parser.add_argument(
-        "--data", type=Path, default=data, required=data is None, help="folder of the shared sets"
-    )
+    parser = runners.options("texts", __doc__)
     parser.add_argument(
         "--texts", type=int, default=TEXTS, help="of each set that is timed, at most (default: 5000)"
     )
-    parser.add_argument("--results", type=Path, default=runners.RESULTS)
-    found = parser.parse_args(given)
-    if not found.data.is_dir():
-        parser.error(
-            f"{found.data} is no folder: --data or {runners.DATA_VARIABLE} names the folder of the shared sets"
-        )
-    return found
+    return runners.given_to(parser, given)
 
 
 def main(given: Sequence[str] | None = None) -> int:

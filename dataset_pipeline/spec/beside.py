@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 MIN_KEY_BYTES = 16
 """128 bits: a shorter key of pseudonyms could be found by trying."""
@@ -63,11 +65,16 @@ def identity_of_folder(folder: Path) -> str:
 @lru_cache(maxsize=8)
 def _hash(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path, _, _ in files:
-        digest.update(f"\x1f{path.relative_to(folder).as_posix()}\x1f".encode("utf-8", "surrogatepass"))
+    add_files(digest, ((path.relative_to(folder).as_posix(), path) for path, _, _ in files))
+    return digest.hexdigest()
+
+
+def add_files(digest: Any, files: Iterable[tuple[str, Path]]) -> None:
+    """Names and contents of files, in the order given, into a hash; one that cannot be read counts as what hinders it."""
+    for name, path in files:
+        digest.update(f"\x1f{name}\x1f".encode("utf-8", "surrogatepass"))
         try:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             digest.update(type(error).__name__.encode())
-    return digest.hexdigest()

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dataset_pipeline.errors import Problem, SpecError
+from dataset_pipeline.spec import beside
 from dataset_pipeline.spec.load import Project
 from dataset_pipeline.spec.meaning import PATH_REMEDY, path_problem
 from dataset_pipeline.storage.encoder_folder import FOLDER, Layout, deciding_files, layout_of
@@ -57,13 +58,7 @@ def fingerprint(root: Path, encoder: str | None) -> str:
     digest = hashlib.sha256(f"{VERSION}".encode())
     if path_problem(encoder):
         return digest.hexdigest()
-    for name, path in deciding_files(root / encoder):
-        digest.update(f"\x1f{name}\x1f".encode("utf-8", "surrogatepass"))
-        try:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            digest.update(type(error).__name__.encode())
+    beside.add_files(digest, deciding_files(root / encoder))
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from presidio_analyzer import AnalysisExplanation, RecognizerResult
@@ -31,11 +32,12 @@ def finding_of(recognizer: Any, span: tuple[int, int], score: float) -> Recogniz
     )
 
 
-class ReadTwice:
+class ReadTwice(ABC):
     """A recognizer that searches a text as it is written, and as it is meant where that differs."""
 
+    @abstractmethod
     def search(self, text: str) -> list[RecognizerResult]:
-        raise NotImplementedError
+        """What is found in one reading, at its places in that reading."""
 
     def analyze(
         self, text: str, entities: list[str], nlp_artifacts: Any = None, regex_flags: int | None = None

@@ -8,6 +8,7 @@ it inside a function.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, RecognizerResult
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, IbanRecognizer, UsSsnRecognizer
@@ -127,7 +128,7 @@ def recognizer_of(entity: str, phone_regions: tuple[str, ...]) -> EntityRecogniz
     """The recognizer of one entity of the spec; KeyError for one that no pattern finds (PERSON)."""
     if entity == "PHONE_NUMBER":
         return Phones(phone_regions)
-    by_entity = {
+    by_entity: dict[str, Callable[[], EntityRecognizer]] = {
         "EMAIL_ADDRESS": Emails,
         "URL": Urls,
         "CREDIT_CARD": Cards,
