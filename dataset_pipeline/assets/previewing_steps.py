@@ -272,11 +272,11 @@ def follow_normalize(flow: Flow) -> None:
             edited.append(other)
     if len(flow.todo):
         REPORTER.get().phase(Step.NORMALIZE, f"cleaning {len(flow.todo)} records")
+        helpers = helpers_of(flow.after.project, params.pii)
         for part in reading.parts(flow.todo):
             table = normalize(
-                flow.collected(pl.Series("record_id", part)), params, flow.after.memo(Step.NORMALIZE),
-                helpers_of(flow.after.project, params.pii),
-            )  # fmt: skip
+                flow.collected(pl.Series("record_id", part)), params, flow.after.memo(Step.NORMALIZE), helpers
+            )
             flow.clean = pl.concat([flow.clean, table.select(*reading.CLEANED)])
             tables.append(table.select(*reading.VERDICT))
     flow.settle(Step.NORMALIZE, _verdicts(tables), union(*edited))

@@ -35,7 +35,7 @@ Texts are looked at as `pii_view.plain_view` gives them: all blanks and dashes a
 # Addresses --------------------------------------------------------------------------------------------
 
 BROKEN_AT = rf"@(?:{_LINE_BREAK})?"
-ENCODED_AT = r"(?:%40|\\+u0040|&#0*64;|&#x0*40;|&commat;)"
+ENCODED_AT = r"(?:%40|\\{1,8}u0040|&#0*64;|&#x0*40;|&commat;)"
 """The @ in a link, in JSON, in a page."""
 SPELLED_AT = r"\s?(?:\(\s?(?:at|@)\s?\)|\[\s?(?:at|@)\s?\]|\{\s?(?:at|@)\s?\})\s?"
 SPELLED_DOT = r"\s?(?:\(\s?(?:dot|\.)\s?\)|\[\s?(?:dot|\.)\s?\]|\{\s?(?:dot|\.)\s?\})\s?"

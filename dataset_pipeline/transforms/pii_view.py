@@ -6,6 +6,7 @@ for, and what is stored: a finding's place is always that in the text itself.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from functools import lru_cache
@@ -46,10 +47,12 @@ def plain_view(text: str) -> str:
 
 
 _HIDDEN = re.compile(
-    "[\u00ad\u034f\u200b-\u200f\u2060-\u2064\u20e3\ufe00-\ufe0f\ufeff]|[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u24ea]"
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe00-\ufe0f\ufeff\ufff9-\ufffb]"
+    "|[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u24ea]"
 )
+"""What shows nothing; digits that are raised, lowered or circled."""
 _ESCAPE = re.compile(
-    r"%[0-9A-Fa-f]{2}|\\+u00[0-7][0-9A-Fa-f]|&#(?:x0*[2-7][0-9A-Fa-f]|0*(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6]));"
+    r"%[0-9A-Fa-f]{2}|\\{1,8}(?:u[0-9A-Fa-f]{4}|/)|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});"
 )
 _WRITTEN = re.compile(rf"{_ESCAPE.pattern}|{_HIDDEN.pattern}|(?<=\d)\+(?=\d)")
 """In links a blank is written as + as well."""
@@ -69,9 +72,9 @@ class Meant(NamedTuple):
 
 @lru_cache(maxsize=16)
 def meant(text: str) -> Meant | None:
-    """`text` with ASCII that is escaped (as in links, JSON, pages) as it is meant, raised and circled digits as digits, and
-    without characters that show nothing; None where it holds none of these."""
-    may_be_escaped = "%" in text or "\\u" in text or "&#" in text
+    """`text` with what is escaped (as in links, JSON, pages) as it is meant, raised and circled digits as digits, and without
+    characters that show nothing; None where it holds none of these."""
+    may_be_escaped = "%" in text or "\\u" in text or "\\/" in text or ("&" in text and ";" in text)
     if not may_be_escaped and (text.isascii() or _HIDDEN.search(text) is None):
         return None
     chars: list[str] = []
@@ -82,10 +85,10 @@ def meant(text: str) -> Meant | None:
         chars += text[position : match.start()]
         starts += range(position, match.start())
         ends += range(position + 1, match.start() + 1)
-        if char := _of_escape(match.group()):
-            chars.append(char)
-            starts.append(match.start())
-            ends.append(match.end())
+        char = _of_escape(match.group())
+        chars += char
+        starts += [match.start()] * len(char)
+        ends += [match.end()] * len(char)
         position = match.end()
     if position == 0:
         return None
@@ -96,19 +99,21 @@ def meant(text: str) -> Meant | None:
 
 
 def _of_escape(written: str) -> str:
-    """The character that is meant; none for one that shows nothing."""
+    """What is meant: nothing by a character that shows nothing, a blank by one that controls a device."""
     if written == "+":
         return " "
     if written[0] == "%":
-        point = int(written[1:], 16)
-    elif written[0] == "\\":
-        point = int(written[-4:], 16)
-    elif written[0] == "&":
-        point = int(written[3:-1], 16) if written[2] in "xX" else int(written[2:-1])
-    else:
-        digit = unicodedata.digit(written, None)
-        return "" if digit is None else str(digit)
-    return chr(point) if 0x20 <= point < 0x7F else " "
+        return _shown(chr(int(written[1:], 16)))
+    if written[0] == "\\":
+        return "/" if written[-1] == "/" else _shown(chr(int(written[-4:], 16)))
+    if written[0] == "&":
+        return "".join(map(_shown, html.unescape(written)))
+    digit = unicodedata.digit(written, None)
+    return "" if digit is None else str(digit)
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else " "
 
 
 def number_view(text: str) -> str:

@@ -6,9 +6,7 @@ personal data (`pii`), where something is shown. The values themselves stay as t
 
 from __future__ import annotations
 
-import html
 import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -19,6 +17,7 @@ import polars as pl
 from dataset_pipeline.memo import Memo, direct
 from dataset_pipeline.spec.models import Pii
 from dataset_pipeline.transforms.pii import Finding, find_pii, replaced
+from dataset_pipeline.transforms.pii_view import meant, plain_view
 
 VERSION = 1
 """Raised when a value is shown otherwise: releases and the queue are then made anew."""
@@ -209,9 +208,6 @@ def _merged(findings: list[Finding]) -> list[Finding]:
 
 # --- readings of a text -------------------------------------------------------------------
 
-_ESCAPE = re.compile(
-    r"%[0-9A-Fa-f]{2}|&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});|\\u[0-9A-Fa-f]{4}|\\/"
-)
 _DATE = re.compile(
     r"(?<!\d)(?:19|20)\d{2}-[01]\d-[0-3]\d(?:[T ][0-2]\d:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?)?(?!\d)"
 )
@@ -226,30 +222,16 @@ _ENDING = re.compile(
 
 
 class _Read:
-    """A text as it is meant: escapes, full-width letters and digits of other scripts as the ASCII they stand for, without invisible
-    characters; and where each of its characters is written."""
+    """A text as it is meant (`pii_view`), and where each of its characters is written."""
 
     def __init__(self, written: str):
-        self._is_same = written.isascii() and not _ESCAPE.search(written)
-        self.text = written
-        if self._is_same:
-            return
-        chars: list[str] = []
-        self._places: list[tuple[int, int]] = []
-        position = 0
-        while position < len(written):
-            escaped = _ESCAPE.match(written, position)
-            end = escaped.end() if escaped else position + 1
-            for char in _meant(written[position:end]):
-                chars.append(char)
-                self._places.append((position, end))
-            position = end
-        self.text = "".join(chars)
+        self._meant = meant(written)
+        self.text = plain_view(written if self._meant is None else self._meant.text)
 
     def as_written(self, finding: Finding) -> Finding:
-        if self._is_same:
+        if self._meant is None:
             return finding
-        start, end = self._places[finding.start][0], self._places[finding.end - 1][1]
+        start, end = self._meant.written(finding.start, finding.end)
         return Finding(start, end, finding.entity, finding.score)
 
     def views(self) -> list[str]:
@@ -260,27 +242,6 @@ class _Read:
         return list(
             dict.fromkeys([masked, bare, open_ended, bare.replace("_", " "), re.sub("[_-]", " ", bare)])
         )
-
-
-def _meant(written: str) -> str:
-    if len(written) > 1:
-        if written.startswith("%"):
-            return _plain(chr(int(written[1:], 16)))
-        if written.startswith("&"):
-            return "".join(map(_plain, html.unescape(written)))
-        return "/" if written == "\\/" else _plain(chr(int(written[2:], 16)))
-    return _plain(written)
-
-
-def _plain(char: str) -> str:
-    if char.isascii():
-        return char
-    if unicodedata.category(char) == "Cf":
-        return ""
-    if (digit := unicodedata.decimal(char, None)) is not None:
-        return str(digit)
-    narrow = unicodedata.normalize("NFKC", char)
-    return narrow if narrow.isascii() else char
 
 
 def _masked(text: str) -> str:
